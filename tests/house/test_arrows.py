@@ -36,6 +36,15 @@ INNER: dict[str, set[str]] = {
         "audit.evidence",
         "audit.measures",
     },
+    "audit/causal": {
+        "audit.errors",
+        "audit.progress",
+        "audit.causal",
+        "audit.behaviours",
+        "audit.measures",
+        "audit.pair",
+        "audit.evidence",
+    },
     "audit/pair": {"audit.errors", "audit.progress", "audit.pair", "audit.evidence"},
 }
 """Rooms inside audit/, and what of audit they may import."""
