@@ -21,13 +21,40 @@ class Preset:
     """Tokens sampled per sequence."""
     draws: int
     """Bootstrap and permutation draws."""
+    corpus_tokens: int
+    """Tokens harvested from each model for the dictionaries."""
+    hook_points: int
+    """Residual streams that get a dictionary, spread evenly over the depth."""
+    latents: int
+    """Latents of each dictionary."""
+    active_latents: int
+    """Latents active per token on average: the k of BatchTopK."""
+    dictionary_steps: int
+    """Optimiser steps of each dictionary."""
+    dictionary_seeds: int
+    """Dictionaries trained per hook point, for the recurrence of features."""
+    benign_nulls: int
+    """Benign fine-tunes of the base that the features are held against."""
+    random_sets: int
+    """Matched random sets that each intervention is held against."""
+    search_units: int
+    """Largest set of units that the search for a switch may return."""
 
 
 PRESETS: dict[PresetName, Preset] = {
-    "quick": Preset(drift_sequences=24, drift_tokens=24, draws=2000),
-    "standard": Preset(drift_sequences=128, drift_tokens=64, draws=4000),
-    "deep": Preset(drift_sequences=512, drift_tokens=128, draws=10000),
-}
+    "quick": Preset(
+        drift_sequences=24, drift_tokens=24, draws=2000, corpus_tokens=12_000, hook_points=1, latents=1024,
+        active_latents=32, dictionary_steps=300, dictionary_seeds=2, benign_nulls=1, random_sets=5, search_units=16,
+    ),
+    "standard": Preset(
+        drift_sequences=128, drift_tokens=64, draws=4000, corpus_tokens=100_000, hook_points=1, latents=4096,
+        active_latents=48, dictionary_steps=2000, dictionary_seeds=2, benign_nulls=2, random_sets=10, search_units=64,
+    ),
+    "deep": Preset(
+        drift_sequences=512, drift_tokens=128, draws=10000, corpus_tokens=1_000_000, hook_points=3, latents=16_384,
+        active_latents=64, dictionary_steps=10_000, dictionary_seeds=3, benign_nulls=5, random_sets=20, search_units=256,
+    ),
+}  # fmt: skip
 """The three sizes of an audit."""
 
 
@@ -68,6 +95,15 @@ class CompareConfig:
     """cpu, cuda or cuda:N; auto: a GPU if there is one."""
     batch_size: int = 16
     """Sequences per forward pass; lower it if memory runs out."""
+    corpus: tuple[str, ...] = ()
+    """Text for the dictionaries: a .txt or .jsonl file or hub:DATASET; may be repeated. Without it, text is
+    sampled from both models."""
+    layer: tuple[int, ...] = ()
+    """Block whose output gets a dictionary; may be repeated. Default: by the preset, from the middle."""
+    keep_activations: bool = False
+    """Keep the harvested activations in the run folder as safetensors shards (large)."""
+    skip: tuple[str, ...] = ()
+    """Stage to leave out: elicit, directions, features, switches or bypass; may be repeated."""
     allow_pickle: bool = False
     """Accept pickled weights (loaded without running their code); recorded in the manifest."""
     trust_remote_code: bool = False
@@ -91,6 +127,10 @@ class CompareConfig:
             "dtype": self.dtype,
             "device": self.device,
             "batch_size": self.batch_size,
+            "corpus": list(self.corpus),
+            "layer": list(self.layer),
+            "keep_activations": self.keep_activations,
+            "skip": list(self.skip),
             "allow_pickle": self.allow_pickle,
             "trust_remote_code": self.trust_remote_code,
         }

@@ -71,11 +71,12 @@ class Layout:
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
-        self._model: Any = model
+        plain: Any = model
+        self._model = plain
         self._names = {id(module): name for name, module in model.named_modules()}
         self.heads = int(model.config.get_text_config().num_attention_heads)
         self.blocks = tuple(self._block(block) for block in blocks_of(model))
-        self.unembedding = self._names[id(self._model.get_output_embeddings())]
+        self.unembedding = self._names[id(plain.get_output_embeddings())]
 
     def units(self, kind: Literal["neuron", "head", "row"]) -> list[Unit]:
         """Every unit of a kind, in the order of the model."""
