@@ -43,22 +43,54 @@ class Preset:
 
 PRESETS: dict[PresetName, Preset] = {
     "quick": Preset(
-        drift_sequences=24, drift_tokens=24, draws=2000, corpus_tokens=12_000, hook_points=1, latents=1024,
-        active_latents=32, dictionary_steps=300, dictionary_seeds=2, benign_nulls=1, random_sets=5, search_units=16,
+        drift_sequences=24,
+        drift_tokens=24,
+        draws=2000,
+        corpus_tokens=12_000,
+        hook_points=1,
+        latents=1024,
+        active_latents=32,
+        dictionary_steps=300,
+        dictionary_seeds=2,
+        benign_nulls=1,
+        random_sets=5,
+        search_units=16,
     ),
     "standard": Preset(
-        drift_sequences=128, drift_tokens=64, draws=4000, corpus_tokens=100_000, hook_points=1, latents=4096,
-        active_latents=48, dictionary_steps=2000, dictionary_seeds=2, benign_nulls=2, random_sets=10, search_units=64,
+        drift_sequences=128,
+        drift_tokens=64,
+        draws=4000,
+        corpus_tokens=100_000,
+        hook_points=1,
+        latents=4096,
+        active_latents=48,
+        dictionary_steps=2000,
+        dictionary_seeds=2,
+        benign_nulls=2,
+        random_sets=10,
+        search_units=64,
     ),
     "deep": Preset(
-        drift_sequences=512, drift_tokens=128, draws=10000, corpus_tokens=1_000_000, hook_points=3, latents=16_384,
-        active_latents=64, dictionary_steps=10_000, dictionary_seeds=3, benign_nulls=5, random_sets=20, search_units=256,
+        drift_sequences=512,
+        drift_tokens=128,
+        draws=10_000,
+        corpus_tokens=1_000_000,
+        hook_points=3,
+        latents=16_384,
+        active_latents=64,
+        dictionary_steps=10_000,
+        dictionary_seeds=3,
+        benign_nulls=5,
+        random_sets=20,
+        search_units=256,
     ),
-}  # fmt: skip
+}
 """The three sizes of an audit."""
 
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+OPTIONAL_STAGES = ("elicit", "directions", "features", "switches", "bypass")
+"""Stages that `--skip` may leave out."""
 
 
 def _wrong(name: str, value: object, wanted: str) -> UsageError:
@@ -116,9 +148,17 @@ class CompareConfig:
         for name, allowed in (("preset", tuple(PRESETS)), ("dtype", DTYPES)):
             if getattr(self, name) not in allowed:
                 raise _wrong(name, getattr(self, name), f"one of {', '.join(allowed)}")
+        for stage in self.skip:
+            if stage not in OPTIONAL_STAGES:
+                raise _wrong("skip", stage, f"one of {', '.join(OPTIONAL_STAGES)}")
+        if any(layer < 0 for layer in self.layer):
+            raise _wrong("layer", min(self.layer), "numbers of blocks, from 0")
 
     def resolved(self) -> dict[str, object]:
-        """What the numbers depend on besides the models themselves, for config.toml and for resuming."""
+        """What the numbers depend on besides the models themselves, for config.toml and for resuming.
+
+        `skip` is left out: a run may be gone on with to do what an earlier command skipped.
+        """
         return {
             "suite": list(self.suite),
             "behaviour": list(self.behaviour),
@@ -130,7 +170,6 @@ class CompareConfig:
             "corpus": list(self.corpus),
             "layer": list(self.layer),
             "keep_activations": self.keep_activations,
-            "skip": list(self.skip),
             "allow_pickle": self.allow_pickle,
             "trust_remote_code": self.trust_remote_code,
         }
