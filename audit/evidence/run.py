@@ -62,6 +62,11 @@ class RunFolder:
         """Whether the stage ran to its end."""
         return (self.stage_path(stage) / "DONE").is_file()
 
+    def optional(self, stage: str) -> Any:
+        """The result of a stage that may have been skipped; None if it was."""
+        state = self.manifest().stages.get(stage)
+        return self.result(stage) if state is not None and state.status == "done" else None
+
     def result(self, stage: str) -> Any:
         """The stage's result, as the model that the schema names for it."""
         path = self.stage_path(stage) / "result.json"

@@ -60,7 +60,9 @@ class StageFolder:
         return read_table(path, TABLES[table])
 
 
-def run_stage(run: RunFolder, stage: str, inputs: dict[str, Any], body: Body) -> Any:
+def run_stage(
+    run: RunFolder, stage: str, inputs: dict[str, Any], body: Body, *, skip: str | None = None
+) -> Any:
     """The stage's result: from disk if the same inputs and code made it already, else by running `body`.
 
     Args:
@@ -68,10 +70,15 @@ def run_stage(run: RunFolder, stage: str, inputs: dict[str, Any], body: Body) ->
         stage: name of the stage; `schema.results.RESULTS` has its result's model.
         inputs: everything that the result depends on, as JSON.
         body: writes its tables into the folder it is given and returns the result.
+        skip: why the stage is not to be run, if it is not; then its result is None unless it is there already.
     """
     key = sha256_json({"stage": stage, "inputs": inputs, "code": code_version()})
     folder = StageFolder(run.stage_path(stage), key)
     done = finished(folder.path, key)
+    if done is None and skip is not None:
+        run.forget(stage)
+        run.update_stage(stage, documents.StageState(status="skipped", reason=skip))
+        return None
     if done is None:
         done = _execute(run, stage, folder, body)
     sha256 = sha256_file(folder.path / DONE)
