@@ -132,6 +132,9 @@ class CompareConfig:
     sampled from both models."""
     layer: tuple[int, ...] = ()
     """Block whose output gets a dictionary; may be repeated. Default: by the preset, from the middle."""
+    dictionary: str = "crosscoder"
+    """crosscoder, crosscoder-l1, crosscoder-shared, difference, topk, batchtopk, jumprelu, a folder with a
+    dictionary in SAELens's layout, or saelens:RELEASE/ID."""
     keep_activations: bool = False
     """Keep the harvested activations in the run folder as safetensors shards (large)."""
     skip: tuple[str, ...] = ()
@@ -169,6 +172,7 @@ class CompareConfig:
             "batch_size": self.batch_size,
             "corpus": list(self.corpus),
             "layer": list(self.layer),
+            "dictionary": self.dictionary,
             "keep_activations": self.keep_activations,
             "allow_pickle": self.allow_pickle,
             "trust_remote_code": self.trust_remote_code,

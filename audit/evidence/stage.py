@@ -70,7 +70,7 @@ def run_stage(
         stage: name of the stage; `schema.results.RESULTS` has its result's model.
         inputs: everything that the result depends on, as JSON.
         body: writes its tables into the folder it is given and returns the result.
-        skip: why the stage is not to be run, if it is not; then its result is None unless it is there already.
+        skip: why the stage is not to be run, if so; then its result is None unless it is there already.
     """
     key = sha256_json({"stage": stage, "inputs": inputs, "code": code_version()})
     folder = StageFolder(run.stage_path(stage), key)
