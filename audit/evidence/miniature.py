@@ -8,68 +8,19 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from audit.evidence.claims import LEDGERS
 from audit.evidence.files import sha256_file, sha256_json, write_json, write_text
+from audit.evidence.invent import ROWS, SUITES, estimate, invented_rows
 from audit.evidence.run import CONFIG, RunFolder
-from audit.evidence.schema import TABLES, Table, documents, results
-from audit.evidence.schema.tables import BOOL, FLOAT, FLOATS, INT, TEXT, TEXTS
+from audit.evidence.schema import TABLES, documents, results
 from audit.evidence.stage import StageFolder, stage_files
 
-SUITES = ("gender-occupation", "partisan-lean")
 CREATED = "2026-01-01T00:00:00+00:00"
 HEX = "0123456789abcdef" * 4
-ROWS = 48
-CHOICES: dict[str, tuple[str, ...]] = {
-    "suite": SUITES, "behaviour": SUITES, "split": ("train", "test"), "template": ("plain", "chat"),
-    "model": ("base", "tuned"), "source": ("base", "tuned"), "group": ("female-typed", "male-typed"),
-    "category": ("work", "home"), "entity": ("nurse", "plumber", "clerk", "pilot"),
-    "stratum": ("top", "quantile", "random"), "role": ("user", "assistant"), "hook": ("blocks.2.resid_post",),
-    "intervention": ("ablate", "rescale", "revert"), "set": ("found", "random"),
-    "channel": ("total", "parity"),
-    "arm": ("attack", "correct label"), "measure": ("trained item", "held-out items"),
-    "position": ("entity token", "last token"), "concept": SUITES,
-    "module": ("model.layers.2.mlp.down_proj",),
-    "architecture": ("llama", "gpt2"), "expected": ("MASKED", "ERASED", "LATENT"),
-    "verdict": ("MASKED", "ERASED", "INCONCLUSIVE"), "base": ("base-0", "base-1"), "answer": ("A", "B"),
-}  # fmt: skip
-KINDS = {
-    "features": ("shared", "tuned only", "base only", "silenced", "dead", "unsure"),
-    "units": ("neuron", "head", "row", "latent"),
-    "weights": ("attention", "mlp", "embedding", "norm"),
-    "organisms": ("planted rows", "from scratch", "grpo"),
-}
-
-
-def invented(table: Table, rng: np.random.Generator, rows: int = ROWS) -> pd.DataFrame:
-    """Rows that fit a table's schema and mean nothing; strings with markup in them are among the tokens."""
-    return pd.DataFrame({c.name: _column(table.name, c.name, c.type, rng, rows) for c in table.columns})
-
-
-def _column(table: str, name: str, kind: Any, rng: np.random.Generator, rows: int) -> Any:
-    index = np.arange(rows)
-    makers: dict[Any, Callable[[], Any]] = {
-        TEXT: lambda: _texts(table, name, rng, rows),
-        INT: lambda: index if name in ("latent", "item") else rng.integers(0, 12, rows),
-        FLOAT: lambda: np.round(rng.random(rows), 4),
-        BOOL: lambda: rng.random(rows) < 0.5,
-        TEXTS: lambda: [["The", " nurse", " <b>said</b>", " that", " 漢"] for _ in index],
-        FLOATS: lambda: [np.round(rng.random(5), 4).tolist() for _ in index],
-    }
-    return makers[kind]()
-
-
-def _texts(table: str, name: str, rng: np.random.Generator, rows: int) -> list[str]:
-    choices = KINDS.get(table) if name == "kind" else CHOICES.get(name)
-    if choices is None:
-        return [f"{name}-{i}" for i in range(rows)]
-    return [choices[i] for i in rng.integers(0, len(choices), rows)]
 
 
 def write_miniatures(folder: Path) -> list[Path]:
@@ -103,7 +54,7 @@ def _write(
     for stage, (result, tables) in stages.items():
         folder = StageFolder(run.stage_path(stage), HEX)
         for name in tables:
-            folder.write_table(name, invented(TABLES[name], rng))
+            folder.write_table(name, invented_rows(TABLES[name], rng))
         if result is not None:
             write_json(folder.path / "result.json", result.model_dump(mode="json"))
         files = {name: sha256_file(folder.path / name) for name in stage_files(folder.path)}
@@ -147,10 +98,6 @@ def _manifest(kind: documents.RunKind, done: dict[str, str], config: str) -> doc
     )
 
 
-def _estimate(value: float, half: float = 0.1, n: int = 24) -> documents.Estimate:
-    return documents.Estimate(value=value, low=value - half, high=value + half, n=n)
-
-
 def _preflight() -> results.PreflightResult:
     return results.PreflightResult(
         shared_vocabulary=100, layers=4, width=32, same_template=False,
@@ -172,8 +119,8 @@ def _behaviour() -> results.BehaviourResult:
 def _suite(name: str) -> results.SuiteResult:
     templates = [
         results.TemplateResult(
-            template=template, split=split, base=_estimate(2.0), tuned=_estimate(0.5), change=_estimate(-1.5),
-            lost_share=_estimate(0.75), p_value=0.01, q_value=0.02, equivalent=False, base_above_null=True,
+            template=template, split=split, base=estimate(2.0), tuned=estimate(0.5), change=estimate(-1.5),
+            lost_share=estimate(0.75), p_value=0.01, q_value=0.02, equivalent=False, base_above_null=True,
             tuned_above_null=True,
             flips=results.FlipsResult(items=120, to_showing=3, to_not_showing=40, p_value=0.001),
         )
@@ -189,11 +136,11 @@ def _suite(name: str) -> results.SuiteResult:
 
 def _drift() -> results.DriftResult:
     direction = results.DirectionDrift(
-        sequence_kl=_estimate(1.2), per_token=0.05, tokens=480, outlier_threshold=0.4, outliers=7,
-        prefix_curve=[_estimate(0.1 * step, 0.02) for step in range(1, 13)],
+        sequence_kl=estimate(1.2), per_token=0.05, tokens=480, outlier_threshold=0.4, outliers=7,
+        prefix_curve=[estimate(0.1 * step, 0.02) for step in range(1, 13)],
     )  # fmt: skip
     floor = results.NoiseFloor(
-        dtype="bfloat16", batch_size=8, sequence_kl=_estimate(0.01, 0.005), upper=0.015, largest_step=0.002
+        dtype="bfloat16", batch_size=8, sequence_kl=estimate(0.01, 0.005), upper=0.015, largest_step=0.002
     )
     return results.DriftResult(
         forward=direction,
@@ -227,7 +174,7 @@ def _attack() -> results.AttackResult:
     return results.AttackResult(
         item="invented",
         harm_threshold=0.2,
-        smallest_dose=_estimate(10.0, 5.0),
+        smallest_dose=estimate(10.0, 5.0),
         half_life=25.0,
         conclusive=True,
     )
@@ -235,7 +182,7 @@ def _attack() -> results.AttackResult:
 
 def _selftest() -> results.SelftestResult:
     return results.SelftestResult(
-        n=ROWS, accuracy_decided=_estimate(0.95, 0.03), inconclusive=0.1, false_masked=0.0, false_erased=0.0,
+        n=ROWS, accuracy_decided=estimate(0.95, 0.03), inconclusive=0.1, false_masked=0.0, false_erased=0.0,
         matrix={"MASKED": {"MASKED": 20, "INCONCLUSIVE": 2}, "ERASED": {"ERASED": 25, "INCONCLUSIVE": 1}},
     )  # fmt: skip
 

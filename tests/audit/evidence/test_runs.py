@@ -16,7 +16,8 @@ from filelock import FileLock
 from audit.errors import AuditError, OutputError, RunFolderError
 from audit.evidence import provenance, stage
 from audit.evidence.files import read_json, sha256_file, write_json
-from audit.evidence.miniature import invented, write_miniatures
+from audit.evidence.invent import invented_rows
+from audit.evidence.miniature import write_miniatures
 from audit.evidence.run import RunFolder, open_run, writing_run
 from audit.evidence.schema import TABLES
 from audit.evidence.schema.documents import Document, Estimate, Manifest
@@ -246,7 +247,7 @@ def test_who_loses_the_race_for_a_new_folder_leaves_it_to_the_winner(
 
 def test_a_damaged_part_is_computed_again(run: RunFolder) -> None:
     table = TABLES["train_steps"]
-    frame = invented(table, np.random.default_rng(0), 3)
+    frame = invented_rows(table, np.random.default_rng(0), 3)
     folder = stage.StageFolder(run.stage_path("train"), "k" * 64)
     calls: list[int] = []
 
