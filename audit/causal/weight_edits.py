@@ -1,0 +1,197 @@
+"""Taking weight changes back, for the length of a block and bit for bit.
+
+A weight that stands alone is edited in place. One that is tied to another use, or lies below an adapter, is
+left alone: its change is subtracted at the output of the layer instead. So reverting a row of a tied
+unembedding leaves the input embedding as it is, and a change that is smaller than the rounding of a
+half-precision weight below an adapter is not lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from audit.causal.units import Layout, Slice, Unit, parameter
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+ADAPTED = ".base_layer."
+
+
+class WeightDeltas(Protocol):
+    """The changes tuned - base, as `audit.causal.deltas.Deltas` reads them."""
+
+    @property
+    def names(self) -> Collection[str]:
+        """Parameters that changed, named as without an adapter; a tied one once."""
+        ...
+
+    def slice(self, part: Slice) -> Tensor:
+        """The change of a part of a parameter; rows that the base does not have are left out."""
+        ...
+
+    def component(self, module: str, index: int) -> Tensor:
+        """One singular component of the change of a module's weight, in the weight's own layout."""
+        ...
+
+
+class Change(NamedTuple):
+    """What one unit's revert subtracts at dose 1."""
+
+    part: Slice
+    delta: Tensor
+
+
+class Uses:
+    """Which parameters of a model are one tensor, and which lie below an adapter."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
+        groups: dict[int, list[str]] = {}
+        for name, tensor in model.named_parameters(remove_duplicate=False):
+            groups.setdefault(id(tensor), []).append(name)
+        named = [(name, group) for group in groups.values() for name in group]
+        self._group = {name.replace(ADAPTED, "."): tuple(group) for name, group in named}
+        self._adapted = {name.replace(ADAPTED, ".") for name, _ in named if ADAPTED in name}
+
+    def whole(self, name: str) -> Slice:
+        """A parameter as one slice."""
+        return Slice(name, 0, 0, parameter(self._model, name).shape[0])
+
+    def alone(self, name: str) -> bool:
+        """Whether editing the parameter changes this use of it and nothing else."""
+        return len(self._group[name]) == 1 and name not in self._adapted
+
+    def equals(self, name: str) -> tuple[str, ...]:
+        """Every use of the same effective weight: an adapter around one use sets that use apart."""
+        if name in self._adapted:
+            return (name,)
+        return tuple(use for use in self._group[name] if ADAPTED not in use)
+
+
+def changes_of(
+    unit: Unit, layout: Layout, uses: Uses, deltas: WeightDeltas, *, write_only: bool = False
+) -> list[Change]:
+    """What reverting a unit subtracts; a part that did not change does not appear.
+
+    A module's revert takes back everything below its name (the whole model below the empty name). Of a tied
+    tensor each use counts as a parameter of its own.
+    """
+    if unit.kind == "component":
+        delta = deltas.component(unit.module, unit.index)
+        return [Change(Slice(f"{unit.module}.weight", 0, 0, delta.shape[0]), delta)]
+    if unit.kind == "module":
+        parts = [uses.whole(name) for name in _below(unit.module, uses, deltas)]
+    else:
+        parts = [layout.write(unit)] if write_only else list(layout.slices(unit))
+    found = ((part, _source(part.parameter, uses, deltas)) for part in parts)
+    return [_read(part, source, deltas) for part, source in found if source is not None]
+
+
+@contextmanager
+def reverted(
+    model: PreTrainedModel, layout: Layout, uses: Uses, changes: Sequence[Change], dose: float
+) -> Iterator[None]:
+    """For the length of a block, every changed part is W_T - dose x delta (or its layer behaves so)."""
+    with ExitStack() as stack:
+        apart: dict[tuple[str, int], list[Change]] = {}
+        for change in changes:
+            if uses.alone(change.part.parameter):
+                stack.enter_context(_edited(parameter(model, change.part.parameter), change, dose))
+            else:
+                apart.setdefault((change.part.parameter, change.part.axis), []).append(change)
+        for (name, _), group in apart.items():
+            stack.enter_context(_subtracted(model, layout, name, group, dose))
+        yield
+
+
+def _below(module: str, uses: Uses, deltas: WeightDeltas) -> list[str]:
+    prefix = f"{module}." if module else ""
+    names = dict.fromkeys(use for name in deltas.names for use in uses.equals(name))
+    return [name for name in names if name.startswith(prefix)]
+
+
+def _source(name: str, uses: Uses, deltas: WeightDeltas) -> str | None:
+    """The name under which the change of a parameter was read."""
+    if name in deltas.names:
+        return name
+    return next((use for use in uses.equals(name) if use in deltas.names), None)
+
+
+def _read(part: Slice, source: str, deltas: WeightDeltas) -> Change:
+    delta = deltas.slice(Slice(source, part.axis, part.start, part.stop))
+    stop = part.start + delta.shape[part.axis]
+    return Change(Slice(part.parameter, part.axis, part.start, stop), delta)
+
+
+@contextmanager
+def _edited(weight: nn.Parameter, change: Change, dose: float) -> Iterator[None]:
+    view = change.part.of(weight.data)
+    saved = view.clone()
+    try:
+        # In float64, so that a revert by the whole dose gives the base's weight but for one rounding.
+        view.copy_(view.double() - dose * change.delta.to(view.device).double())
+        yield
+    finally:
+        view.copy_(saved)
+
+
+@dataclass(frozen=True)
+class _Term:
+    """A layer's change at chosen inputs or outputs, joined over many units."""
+
+    index: Tensor
+    delta: Tensor
+    on_outputs: bool
+
+    def of(self, x: Tensor, output: Tensor, dose: float) -> Tensor:
+        """The output without the change."""
+        if self.on_outputs:
+            term = functional.linear(x.float(), self.delta)
+            return output.index_add(-1, self.index, (-dose * term).to(output.dtype))
+        term = functional.linear(x.index_select(-1, self.index).float(), self.delta)
+        return output - (dose * term).to(output.dtype)
+
+
+@contextmanager
+def _subtracted(
+    model: PreTrainedModel, layout: Layout, name: str, changes: Sequence[Change], dose: float
+) -> Iterator[None]:
+    module_name, _, short = name.rpartition(".")
+    module: Any = model.get_submodule(module_name)
+    device = parameter(model, name).device
+    axis = changes[0].part.axis
+    index = torch.cat([torch.arange(c.part.start, c.part.start + c.delta.shape[axis]) for c in changes])
+    delta = torch.cat([c.delta for c in changes], dim=axis).to(device).float()
+    index = index.to(device)
+
+    def hook(_module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        if short == "bias":
+            return output.index_add(
+                -1, index, (-dose * delta).to(output.dtype).expand(*output.shape[:-1], -1)
+            )
+        if isinstance(layout.linear(module_name), nn.Embedding):
+            return _without(output, inputs[0], delta, dose * getattr(module, "embed_scale", 1.0))
+        transposed = layout.transposed(module_name)
+        term = _Term(index, delta.T if transposed else delta, on_outputs=(axis == 1) == transposed)
+        return term.of(inputs[0], output, dose)
+
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _without(output: Tensor, ids: Tensor, delta: Tensor, factor: float | Tensor) -> Tensor:
+    """An embedding's output less the change of its rows; tokens that only the tuned model has keep theirs."""
+    known = ids < delta.shape[0]
+    change = functional.embedding(ids.where(known, 0), delta) * known[..., None]
+    return output - (factor * change).to(output.dtype)
