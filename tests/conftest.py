@@ -56,6 +56,24 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     return folder
 
 
+@pytest.fixture
+def tiny_preset(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes `--preset quick` a matter of seconds for tiny models: `tiny_preset(drift_sequences=6, ...)`."""
+    from dataclasses import replace
+
+    from audit.config import PRESETS
+
+    small = {
+        "drift_sequences": 6, "drift_tokens": 5, "draws": 200, "corpus_tokens": 1200, "latents": 48,
+        "active_latents": 4, "dictionary_steps": 12, "random_sets": 2, "search_units": 4,
+    }  # fmt: skip
+
+    def shrink(**fields: int) -> None:
+        monkeypatch.setitem(PRESETS, "quick", replace(PRESETS["quick"], **{**small, **fields}))
+
+    return shrink
+
+
 @pytest.fixture(scope="session")
 def embedded_base() -> Path:
     """The folder of the embedded model, a real 135M llama; the test is skipped where it was not fetched."""

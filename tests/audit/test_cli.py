@@ -35,10 +35,8 @@ def both(*arguments: str, code: int) -> tuple[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def small_preset(monkeypatch: pytest.MonkeyPatch) -> None:
-    from audit.config import PRESETS, Preset
-
-    monkeypatch.setitem(PRESETS, "quick", Preset(drift_sequences=6, drift_tokens=4, draws=100))
+def small_preset(tiny_preset: Callable[..., None]) -> None:
+    tiny_preset(drift_tokens=4, draws=100)
 
 
 def test_compare_prints_one_json_object_and_nothing_else(

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 import audit
-from audit.config import PRESETS, Preset
 from audit.evidence.run import open_run
 from audit.evidence.verify import verify_run
 
@@ -22,8 +21,8 @@ KILLS = 10
 
 
 @pytest.fixture
-def command(tiny_model: Maker, tiny_suite: Maker, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Any]:
-    monkeypatch.setitem(PRESETS, "quick", Preset(drift_sequences=8, drift_tokens=8, draws=500))
+def command(tiny_model: Maker, tiny_suite: Maker, tiny_preset: Callable[..., None]) -> Callable[[Path], Any]:
+    tiny_preset(drift_sequences=8, drift_tokens=8, draws=500)
     base, tuned = tiny_model(seed=0), tiny_model(seed=1)
     suites = tuple(str(tiny_suite(name, entities=10)) for name in ("first", "second"))
 

@@ -21,10 +21,8 @@ Maker = Callable[..., Path]
 
 
 @pytest.fixture(autouse=True)
-def small_preset(monkeypatch: pytest.MonkeyPatch) -> None:
-    from audit.config import PRESETS, Preset
-
-    monkeypatch.setitem(PRESETS, "quick", Preset(drift_sequences=6, drift_tokens=5, draws=200))
+def small_preset(tiny_preset: Callable[..., None]) -> None:
+    tiny_preset()
 
 
 @pytest.fixture

@@ -245,6 +245,18 @@ def test_who_loses_the_race_for_a_new_folder_leaves_it_to_the_winner(
     winner.release()
 
 
+def test_a_skipped_stage_is_no_gap_unless_its_kind_of_run_needs_it(mini: RunFolder) -> None:
+    def unreachable(folder: stage.StageFolder) -> Document:
+        raise AssertionError("skipped stages do not run")
+
+    assert stage.run_stage(mini, "directions", {}, unreachable, skip="asked for") is None
+    assert mini.optional("directions") is None
+    assert mini.manifest().stages["directions"].reason == "asked for"
+    assert not any("directions" in problem for problem in verify_run(mini).problems)
+    stage.run_stage(mini, "drift", {}, unreachable, skip="asked for")
+    assert any("stage drift is not done: asked for" in problem for problem in verify_run(mini).problems)
+
+
 def test_a_damaged_part_is_computed_again(run: RunFolder) -> None:
     table = TABLES["train_steps"]
     frame = invented_rows(table, np.random.default_rng(0), 3)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from audit.config import PRESETS, CompareConfig, Preset
+from audit.config import PRESETS, CompareConfig
 from audit.errors import CheckpointError
 from audit.evidence.files import read_table
 from audit.evidence.schema import TABLES
@@ -24,7 +25,7 @@ from audit.stages import drift
 from audit.stages.openings import starts
 
 Make = Callable[..., Path]
-SMALL = Preset(drift_sequences=8, drift_tokens=6, draws=200)
+SMALL = replace(PRESETS["quick"], drift_sequences=8, drift_tokens=6, draws=200)
 COUNTS = {"draws": SMALL.draws, "seed": 0}
 
 
