@@ -17,6 +17,7 @@ from audit.config import CompareConfig, TrainGRPOConfig
 from audit.errors import AuditError, memory_errors
 from audit.options import DEBUG, JSON, command_of, keyword, with_signature
 from audit.terminal import TerminalProgress, output_console, show_error, show_traceback
+from sae.errors import SAEError
 from training.errors import TrainingError
 
 app = typer.Typer(
@@ -43,7 +44,7 @@ def guarded(body: Callable[..., None]) -> Callable[..., None]:
         try:
             with memory_errors():
                 body(*args, **kwargs)
-        except (AuditError, TrainingError) as caught:
+        except (AuditError, SAEError, TrainingError) as caught:
             error = AuditError(caught.problem, where=caught.where, fix=caught.fix)
             if debug:
                 show_traceback()
