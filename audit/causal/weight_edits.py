@@ -33,12 +33,12 @@ class WeightDeltas(Protocol):
         """Parameters that changed, named as without an adapter; a tied one once."""
         ...
 
-    def slice(self, part: Slice) -> Tensor:
-        """The change of a part of a parameter; rows that the base does not have are left out."""
+    def of(self, name: str) -> Tensor | None:
+        """The change of a parameter, without rows that only one model has; None where there is none."""
         ...
 
     def component(self, module: str, index: int) -> Tensor:
-        """One singular component of the change of a module's weight, in the weight's own layout."""
+        """One singular component of the change of a module's weight, laid out as the weight."""
         ...
 
 
@@ -91,8 +91,8 @@ def changes_of(
         parts = [uses.whole(name) for name in _below(unit.module, uses, deltas)]
     else:
         parts = [layout.write(unit)] if write_only else list(layout.slices(unit))
-    found = ((part, _source(part.parameter, uses, deltas)) for part in parts)
-    return [_read(part, source, deltas) for part, source in found if source is not None]
+    read = (_read(part, uses, deltas) for part in parts)
+    return [change for change in read if change is not None]
 
 
 @contextmanager
@@ -118,17 +118,13 @@ def _below(module: str, uses: Uses, deltas: WeightDeltas) -> list[str]:
     return [name for name in names if name.startswith(prefix)]
 
 
-def _source(name: str, uses: Uses, deltas: WeightDeltas) -> str | None:
-    """The name under which the change of a parameter was read."""
-    if name in deltas.names:
-        return name
-    return next((use for use in uses.equals(name) if use in deltas.names), None)
-
-
-def _read(part: Slice, source: str, deltas: WeightDeltas) -> Change:
-    delta = deltas.slice(Slice(source, part.axis, part.start, part.stop))
-    stop = part.start + delta.shape[part.axis]
-    return Change(Slice(part.parameter, part.axis, part.start, stop), delta)
+def _read(part: Slice, uses: Uses, deltas: WeightDeltas) -> Change | None:
+    found = (deltas.of(name) for name in (part.parameter, *uses.equals(part.parameter)))
+    delta = next((tensor for tensor in found if tensor is not None), None)
+    if delta is None or part.start >= delta.shape[part.axis]:
+        return None
+    known = Slice(part.parameter, part.axis, part.start, min(part.stop, delta.shape[part.axis]))
+    return Change(known, known.of(delta))
 
 
 @contextmanager

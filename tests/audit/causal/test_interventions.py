@@ -34,6 +34,9 @@ class PlainDeltas:
     def names(self) -> list[str]:
         return list(self.tensors)
 
+    def of(self, name: str) -> Tensor | None:
+        return self.tensors.get(name)
+
     def slice(self, part: Slice) -> Tensor:
         return part.of(self.tensors[part.parameter])
 
