@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -37,7 +37,7 @@ class TokenSums:
 
 
 @dataclass(frozen=True)
-class _Row:
+class Row:
     """One sequence that is run: a prompt and all but the last token of a continuation."""
 
     ids: tuple[int, ...]
@@ -70,8 +70,8 @@ def continuation_logprobs(
         SuiteError: a sequence is longer than the model's context, or a token lies outside `vocabulary`.
         CheckpointError: the model gives log-probabilities that are not finite.
     """
-    _check(model, requests, vocabulary)
-    rows = sorted(_rows(requests), key=lambda row: len(row.ids))
+    check_requests(model, requests, vocabulary)
+    rows = sorted(rows_of(requests), key=lambda row: len(row.ids))
     found: dict[tuple[int, int], TokenSums] = {}
     waiting = [len(request.continuations) for request in requests]
     for batch in batches(rows, batch_size):
@@ -83,7 +83,7 @@ def continuation_logprobs(
     return [[found[i, j] for j in range(len(r.continuations))] for i, r in enumerate(requests)]
 
 
-def _rows(requests: Sequence[Request]) -> list[_Row]:
+def rows_of(requests: Sequence[Request]) -> list[Row]:
     """Distinct sequences; a continuation is read from a longer row of its request where one begins alike."""
     targets: dict[tuple[int, ...], list[tuple[int, int]]] = {}
     for i, request in enumerate(requests):
@@ -96,7 +96,7 @@ def _rows(requests: Sequence[Request]) -> list[_Row]:
             host = next((row for row in own if row[: len(ids)] == ids), ids)
             own.append(host)
             targets.setdefault(host, []).append((i, j))
-    return [_Row(ids, tuple(pairs)) for ids, pairs in targets.items()]
+    return [Row(ids, tuple(pairs)) for ids, pairs in targets.items()]
 
 
 def _spans(request: Request, ids: tuple[int, ...]) -> list[tuple[int, int]]:
@@ -107,14 +107,34 @@ def _spans(request: Request, ids: tuple[int, ...]) -> list[tuple[int, int]]:
 
 @torch.no_grad()
 def _run(
-    model: PreTrainedModel, requests: Sequence[Request], rows: Sequence[_Row], vocabulary: int | None
+    model: PreTrainedModel, requests: Sequence[Request], rows: Sequence[Row], vocabulary: int | None
 ) -> dict[tuple[int, int], TokenSums]:
+    return {
+        pair: _finite(TokenSums(total.item(), tokens), requests[pair[0]].where)
+        for pair, (total, tokens) in row_logprobs(model, requests, rows, vocabulary).items()
+    }
+
+
+class Total(NamedTuple):
+    """As `TokenSums`, with the graph behind it."""
+
+    total: Tensor
+    tokens: int
+
+
+def row_logprobs(
+    model: PreTrainedModel, requests: Sequence[Request], rows: Sequence[Row], vocabulary: int | None
+) -> dict[tuple[int, int], Total]:
+    """One forward pass: log p of every (request, continuation) pair of the rows, differentiable.
+
+    Totals are float64 scalars on the model's device; see `continuation_logprobs` for the arguments.
+    """
     spans = {
         (i, j): _spans(requests[i], requests[i].continuations[j]) for row in rows for i, j in row.targets
     }
     positions = sorted({position for span in spans.values() for position, _ in span})
     if not positions:
-        return {pair: TokenSums(0.0, 0) for pair in spans}
+        return {pair: Total(torch.zeros((), dtype=torch.float64, device=model.device), 0) for pair in spans}
     place = {position: k for k, position in enumerate(positions)}
     logits = _logits_at(model, rows, positions)[..., :vocabulary]
     found = {}
@@ -122,8 +142,7 @@ def _run(
         for pair in row.targets:
             picked = logits[b, [place[position] for position, _ in spans[pair]]].float().log_softmax(-1)
             tokens = torch.tensor([token for _, token in spans[pair]], device=picked.device)
-            total = picked.gather(-1, tokens[:, None]).double().sum().item()
-            found[pair] = _finite(TokenSums(total, len(tokens)), requests[pair[0]].where)
+            found[pair] = Total(picked.gather(-1, tokens[:, None]).double().sum(), len(tokens))
     return found
 
 
@@ -134,7 +153,7 @@ def _finite(sums: TokenSums, where: str) -> TokenSums:
     return sums
 
 
-def _logits_at(model: PreTrainedModel, rows: Sequence[_Row], positions: list[int]) -> Tensor:
+def _logits_at(model: PreTrainedModel, rows: Sequence[Row], positions: list[int]) -> Tensor:
     """Logits of a right-padded batch at some positions: [rows, positions, vocabulary]."""
     width = max(len(row.ids) for row in rows)
     ids = torch.zeros(len(rows), width, dtype=torch.long, device=model.device)
@@ -156,7 +175,12 @@ def _keeps_logits(model: PreTrainedModel) -> bool:
     return "logits_to_keep" in inspect.signature(unwrap().forward).parameters
 
 
-def _check(model: PreTrainedModel, requests: Sequence[Request], vocabulary: int | None) -> None:
+def check_requests(model: PreTrainedModel, requests: Sequence[Request], vocabulary: int | None) -> None:
+    """Refuses what cannot be scored.
+
+    Raises:
+        SuiteError: a sequence is longer than the model's context, or a token lies outside `vocabulary`.
+    """
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     for request in requests:
         for ids in request.continuations:
