@@ -1,0 +1,127 @@
+"""The coder while it is trained: normalised activations of M streams, one code, free thresholds.
+
+Units here are normalised: each stream centred and scaled so that the mean norm is sqrt(D). `Coder.folded`
+gives the same function in raw units, once and for all: what it returns has no normalisation left to fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sae.dictionaries.config import DictionaryConfig
+from sae.dictionaries.paired import Weights
+from sae.errors import DictionaryError
+
+TINY = 1e-12
+
+
+class Coder(nn.Module):
+    """Trainable weights, in normalised units."""
+
+    def __init__(self, config: DictionaryConfig, models: int, width: int) -> None:
+        """Decoders are the same random directions in every stream; the encoder is their transpose."""
+        super().__init__()
+        generator = torch.Generator().manual_seed(config.seed)
+        rows = torch.randn(config.latents, 1, width, generator=generator)
+        rows = (rows / rows.norm(dim=-1, keepdim=True) / models**0.5).repeat(1, models, 1)
+        self.encoder_FMD = nn.Parameter(rows.clone() * config.encoder_init)
+        self.decoder_FMD = nn.Parameter(rows.clone() * config.decoder_init)
+        self.bias_F = nn.Parameter(torch.zeros(config.latents))
+        self.bias_MD = nn.Parameter(torch.zeros(models, width))
+        self.mean_MD: Tensor
+        self.register_buffer("mean_MD", torch.zeros(models, width))
+        self.scale_M: Tensor
+        self.register_buffer("scale_M", torch.ones(models))
+        self.theta: Tensor
+        self.register_buffer("theta", torch.zeros(()))
+        self.penalty_F: Tensor
+        penalty = torch.ones(config.latents)
+        penalty[: config.shared] = config.shared_penalty
+        self.register_buffer("penalty_F", penalty, persistent=False)
+        if config.shared:
+            decoder: Any = self.decoder_FMD  # torch has no types for register_hook
+            decoder.register_hook(_tied(config.shared))
+
+    @torch.no_grad()
+    def calibrate(self, x_NMD: Float[Tensor, "N M D"]) -> None:
+        """Takes the mean of the activations, and the scale at which their mean distance from it is sqrt(D).
+
+        Raises:
+            DictionaryError: a number is not finite, or a stream never varies.
+        """
+        mean = x_NMD.double().mean(0)
+        norm = (x_NMD - mean).norm(dim=-1).mean(0)
+        if not bool(torch.isfinite(norm).all()):
+            raise DictionaryError(
+                "activations hold numbers that are not finite",
+                where="stream",
+                fix="run the models in float32",
+            )
+        if not bool((norm > 0).all()):
+            raise DictionaryError(
+                "activations are the same at every token",
+                where="base, tuned or their difference",
+                fix="use more text; models that are equal have no difference to learn",
+            )
+        self.mean_MD.copy_(mean)
+        self.scale_M.copy_(x_NMD.shape[-1] ** 0.5 / norm)
+
+    def normalise(self, x_NMD: Float[Tensor, "N M D"]) -> Float[Tensor, "N M D"]:
+        """Activations in the units of training."""
+        return (x_NMD - self.mean_MD) * self.scale_M[:, None]
+
+    @torch.no_grad()
+    def learn_threshold(self, least: Float[Tensor, ""], rate: float) -> None:
+        """Lets the inference threshold follow the smallest kept score (Minder et al. 2025).
+
+        Args:
+            least: infinite if nothing was kept.
+            rate: how far it goes towards it; the first time it goes all the way.
+        """
+        followed = torch.where(self.theta == 0, least, self.theta.lerp(least, rate))
+        self.theta.copy_(torch.where(torch.isfinite(least), followed, self.theta))
+
+    @property
+    def weight_F(self) -> Float[Tensor, " F"]:
+        """Sum of decoder norms over the streams: times a code it is the latent's size (Lindsey 2024)."""
+        norms: Tensor = self.decoder_FMD.norm(dim=-1).sum(1)
+        return norms
+
+    def flat(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Encoder [F, C], its bias [F] and decoder [F, C] with the streams side by side, C = M * D."""
+        return self.encoder_FMD.flatten(1), self.bias_F, self.decoder_FMD.flatten(1)
+
+    @torch.no_grad()
+    def folded(self) -> Weights:
+        """The same function in raw units, with each latent's larger decoder norm made 1.
+
+        f = W s (x - c) + b and x = sum_j f_j d_j / s + bias / s + c; the threshold on a code times its sum of
+        norms becomes one on the code itself.
+        """
+        scale = self.scale_M[:, None]
+        decoder = self.decoder_FMD / scale
+        longest = decoder.norm(dim=-1).amax(1).clamp(min=TINY)
+        encoder = self.encoder_FMD * scale * longest[:, None, None]
+        return Weights(
+            encoder,
+            bias_F=self.bias_F * longest - (encoder * self.mean_MD).sum((1, 2)),
+            threshold_F=self.theta * self.penalty_F / self.weight_F.clamp(min=TINY) * longest,
+            decoder_FMD=decoder / longest[:, None, None],
+            bias_MD=self.bias_MD / scale + self.mean_MD,
+        )
+
+
+def _tied(shared: int) -> Callable[[Tensor], Tensor]:
+    """Gives the rows of shared latents one gradient for all streams, so that they stay equal."""
+
+    def tie(gradient: Tensor) -> Tensor:
+        tied = gradient.clone()
+        tied[:shared] = gradient[:shared].sum(1, keepdim=True)
+        return tied
+
+    return tie

@@ -1,0 +1,165 @@
+"""Dictionaries on disk, in SAELens's layout: cfg.json and sae_weights.safetensors, never pickle.
+
+A crosscoder is stored as a JumpReLU SAE of both streams side by side (d_in = 2 D), a difference SAE as one
+of the difference (d_in = D). `normalize_activations` is always "none": normalisation is folded away when
+training ends, and a file that says otherwise is refused rather than folded once more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sae.dictionaries.paired import Crosscoder, DifferenceSAE, PairedCoder, Weights
+from sae.errors import DictionaryError
+
+CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
+ARCHITECTURES: dict[str, type[PairedCoder]] = {
+    kind.architecture: kind for kind in (Crosscoder, DifferenceSAE)
+}
+
+
+def save(dictionary: PairedCoder, folder: Path) -> None:
+    """Writes a dictionary.
+
+    Raises:
+        DictionaryError: the folder cannot be written.
+    """
+    save_paired(dictionary, folder)
+
+
+def load(folder: Path, device: str = "cpu") -> PairedCoder:
+    """Reads what `save` wrote; never unpickles.
+
+    Raises:
+        DictionaryError: the files are missing, broken, of another format, do not fit each other, or hold
+            numbers that are not finite.
+    """
+    config = read_config(folder)
+    if config.get("architecture") not in ARCHITECTURES:
+        raise DictionaryError(
+            f"architecture {config.get('architecture')!r} is unknown",
+            where=str(folder / CONFIG),
+            fix=f"use one of {', '.join(ARCHITECTURES)}",
+        )
+    return load_paired(folder, config, device)
+
+
+def save_paired(dictionary: PairedCoder, folder: Path) -> None:
+    """Writes both files, the config last.
+
+    Raises:
+        DictionaryError: the folder cannot be written.
+    """
+    weights, notes = dictionary.weights, dictionary.notes
+    tensors = {
+        "W_enc": weights.encoder_FMD.flatten(1).T,
+        "b_enc": weights.bias_F,
+        "threshold": weights.threshold_F,
+        "W_dec": weights.decoder_FMD.flatten(1),
+        "b_dec": weights.bias_MD.flatten(),
+    }
+    config = {
+        "architecture": dictionary.architecture,
+        "d_in": dictionary.models * dictionary.width,
+        "d_sae": dictionary.latents,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": False,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        "metadata": {**notes, "sae_lens_version": version("sae-lens")},
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        packed = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        _whole(folder / WEIGHTS, lambda path: save_file(packed, path))
+        _whole(folder / CONFIG, lambda path: path.write_text(json.dumps(config, indent=1), encoding="utf-8"))
+    except (OSError, SafetensorError) as error:
+        raise DictionaryError(
+            f"the dictionary cannot be written: {error}",
+            where=str(folder),
+            fix="make room, or choose another folder",
+        ) from error
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config of a dictionary's folder.
+
+    Raises:
+        DictionaryError: there is none, or it is no dictionary's.
+    """
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _unreadable(folder / CONFIG, error) from error
+    if not isinstance(config, dict):
+        raise _unreadable(folder / CONFIG, ValueError("it holds no object"))
+    return config
+
+
+def load_paired(folder: Path, config: dict[str, Any], device: str) -> PairedCoder:
+    """A crosscoder or difference SAE as `save_paired` wrote it.
+
+    Raises:
+        DictionaryError: the files are broken, foreign, do not fit each other, or hold numbers that are not
+            finite.
+    """
+    kind = ARCHITECTURES[config["architecture"]]
+    if config.get("normalize_activations") != "none" or config.get("apply_b_dec_to_input") is not False:
+        raise DictionaryError(
+            "the dictionary wants its input normalised or shifted; dictionaries of a pair work in raw units",
+            where=str(folder / CONFIG),
+            fix="save it with sae.dictionaries.save, which folds the normalisation away",
+        )
+    try:
+        tensors = load_file(folder / WEIGHTS, device=device)
+        latents, wide = int(config["d_sae"]), int(config["d_in"])
+        shapes = {"W_enc": (wide, latents), "b_enc": (latents,), "threshold": (latents,)}
+        shapes |= {"W_dec": (latents, wide), "b_dec": (wide,)}
+        wrong = [name for name, shape in shapes.items() if tuple(tensors[name].shape) != shape]
+        metadata = dict(config.get("metadata", {}))
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise _unreadable(folder / WEIGHTS, error) from error
+    if wrong or wide % kind.models:
+        raise DictionaryError(
+            f"tensors do not have the shapes that {CONFIG} says: {', '.join(wrong) or 'd_in'}",
+            where=str(folder / WEIGHTS),
+            fix="use the two files as they were saved together",
+        )
+    return kind(_unpacked(tensors, kind.models), metadata)
+
+
+def _unpacked(tensors: dict[str, Tensor], models: int) -> Weights:
+    latents = len(tensors["b_enc"])
+    return Weights(
+        tensors["W_enc"].T.reshape(latents, models, -1),
+        tensors["b_enc"],
+        tensors["threshold"],
+        tensors["W_dec"].reshape(latents, models, -1),
+        tensors["b_dec"].reshape(models, -1),
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> DictionaryError:
+    return DictionaryError(
+        f"this is no dictionary that can be read: {type(error).__name__}: {error}",
+        where=str(path),
+        fix=f"name a folder with {CONFIG} and {WEIGHTS}",
+    )
+
+
+def _whole(path: Path, write: Any) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
