@@ -7,7 +7,7 @@ are nested.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from audit.causal.residual_edits import Latents, Steering, steered, without_latents
 from audit.causal.units import Layout, Unit
 from audit.causal.weight_edits import Uses, WeightDeltas, changes_of, reverted
 from sae.hooks import edited
@@ -23,51 +24,31 @@ from sae.hooks import edited
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from sae.types import PairedDictionary
+__all__ = ["Action", "Affine", "Intervention", "Latents", "Steering", "affine_maps", "intervened"]
 
-Action = Literal["ablate", "rescale", "negate", "revert", "steer", "latents"]
+Action = Literal["ablate", "rescale", "negate", "revert", "steer", "amplify", "latents"]
 ON_ACTIVATIONS: tuple[Action, ...] = ("ablate", "rescale", "negate")
 READABLE = ("neuron", "head")
 """Kinds of unit that have an activation of their own."""
 
 
 @dataclass(frozen=True, eq=False)
-class Steering:
-    """A direction that is added to the residual stream."""
-
-    layer: int
-    """Block whose output it is added to."""
-    direction: Float[Tensor, " D"]
-    """In the units of the residual stream, of the tuned model's own activations."""
-
-
-@dataclass(frozen=True, eq=False)
-class Latents:
-    """Latents of a dictionary whose writes are taken out of the residual stream."""
-
-    dictionary: PairedDictionary
-    layer: int
-    indices: tuple[int, ...]
-    base: Callable[[Float[Tensor, "B T D"]], Float[Tensor, "B T D"]] | None = None
-    """For a dictionary whose codes read both models: the base's residual stream at the same tokens. None:
-    the codes are the tuned model's own."""
-
-
-@dataclass(frozen=True, eq=False)
 class Intervention:
-    """One change of the tuned model.
+    """One change of the tuned model; what each action does at dose a:
 
-    | action  | at dose a                                                     | on                          |
-    |---------|---------------------------------------------------------------|-----------------------------|
-    | ablate  | activation <- (1 - a) activation + a mean (mean: 0 if not given) | neurons, heads           |
-    | rescale | activation <- a activation                                    | neurons, heads              |
-    | negate  | activation <- -a activation                                   | neurons, heads              |
-    | revert  | W_T <- W_T - a (W_T - W_B) on the unit's slices               | every kind of unit          |
-    | steer   | residual <- residual + a direction                            | `steering`, every position  |
-    | latents | residual <- residual - a sum_j f_j d_j                        | `latents`, every position   |
+    - ablate: activation <- (1 - a) activation + a mean (0 where no mean is given);
+    - rescale: activation <- a activation;
+    - negate: activation <- -a activation;
+    - revert: W_T <- W_T - a (W_T - W_B) on the units' slices, or all of a component or module;
+    - steer: residual <- residual + a direction, at every position;
+    - amplify: residual <- residual + a p v at every position, v the unit direction, p = <residual - centre, v>;
+    - latents: residual <- residual - a sum_j f_j d_j, at every position.
 
     A neuron's activation is its entry in the input of the MLP's output projection, a head's its slice in the
-    input of the attention's.
+    input of the attention's; other units can only be reverted.
+
+    Raises:
+        ValueError: the parts do not fit each other.
     """
 
     action: Action
@@ -77,6 +58,8 @@ class Intervention:
     """ablate: what the activation is replaced by."""
     write_only: bool = False
     """revert: only the weights that a unit writes with."""
+    sources: tuple[Unit, ...] | None = None
+    """revert: whose changes are subtracted, unit by unit; a control. None: the units' own."""
     steering: Steering | None = None
     latents: Latents | None = None
 
@@ -136,8 +119,8 @@ def _one(
         elif what.action == "revert":
             stack.enter_context(_reverting(model, layout, what, deltas))
         elif what.steering is not None:
-            steering, dose = what.steering, what.dose
-            stack.enter_context(edited(model, steering.layer, lambda h: steered(h, steering.direction, dose)))
+            steering = what.steering
+            stack.enter_context(edited(model, steering.layer, lambda h: steered(h, steering, what.dose)))
         elif what.latents is not None:
             latents = what.latents
             stack.enter_context(
@@ -179,41 +162,35 @@ def affine_maps(layout: Layout, what: Intervention) -> dict[str, Affine]:
     return maps
 
 
-def steered(h: Float[Tensor, "B T D"], direction: Float[Tensor, " D"], dose: float) -> Float[Tensor, "B T D"]:
-    """The residual stream with dose x direction added at every position."""
-    moved: Tensor = h + (dose * direction).to(h)
-    return moved
-
-
-def without_latents(h: Float[Tensor, "B T D"], latents: Latents, dose: float) -> Float[Tensor, "B T D"]:
-    """The residual stream less dose x f_j d_j of each chosen latent, f_j and d_j of the tuned side."""
-    base = h if latents.base is None else latents.base(h).to(h)
-    x_NMD = torch.stack([base, h], dim=-2).flatten(0, -3)
-    indices = list(latents.indices)
-    codes_NF = latents.dictionary.encode(x_NMD.float())[:, 1, indices]
-    write_ND = codes_NF @ latents.dictionary.decoder_FMD[indices, 1].to(codes_NF)
-    lessened: Tensor = h - (dose * write_ND).to(h.dtype).view_as(h)
-    return lessened
-
-
 def _factor(what: Intervention) -> float:
     factors = {"ablate": 1 - what.dose, "rescale": what.dose, "negate": -what.dose}
     return factors[what.action]
 
 
 def _problem(what: Intervention) -> str | None:
-    if what.action in ("steer", "latents"):
-        given = what.steering if what.action == "steer" else what.latents
-        return (
-            None if given is not None and not what.units else f"needs `{what.action}` settings and no units"
-        )
+    if what.action in ("steer", "amplify", "latents"):
+        return _residual_problem(what)
     if not what.units:
         return "needs at least one unit"
     if what.action != "revert" and (wrong := [u for u in what.units if u.kind not in READABLE]):
         return f"a {wrong[0].kind} has no activation of its own; it can only be reverted"
     if len(set(what.units)) < len(what.units):
         return "names a unit twice"
+    if what.sources is not None and [u.kind for u in what.sources] != [u.kind for u in what.units]:
+        return "needs a source of the same kind for each unit"
     return _overlap(what.units)
+
+
+def _residual_problem(what: Intervention) -> str | None:
+    if what.units:
+        return "acts on the residual stream, not on units"
+    if what.action == "latents":
+        return None if what.latents is not None else "needs `latents`"
+    if what.steering is None:
+        return "needs `steering`"
+    if (what.steering.centre is not None) != (what.action == "amplify"):
+        return "amplify needs a centre, steer has none"
+    return None
 
 
 def _overlap(units: Sequence[Unit]) -> str | None:
@@ -247,9 +224,9 @@ def _reverting(
     covered = {change.part.parameter for change in whole}
     parts = [
         change
-        for unit in what.units
+        for unit, source in zip(what.units, what.sources or what.units, strict=True)
         if unit.kind != "module"
-        for change in changes_of(unit, layout, uses, deltas, write_only=what.write_only)
+        for change in changes_of(unit, layout, uses, deltas, source=source, write_only=what.write_only)
         if change.part.parameter not in covered
     ]
     with reverted(model, layout, uses, [*whole, *parts], what.dose):

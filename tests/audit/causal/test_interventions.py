@@ -267,6 +267,33 @@ def test_steering_adds_the_direction_at_every_position(base: Any) -> None:
         torch.testing.assert_close(logits(base), expected, atol=1e-6, rtol=0)
 
 
+def test_amplifying_enlarges_what_differs_from_the_centre(llama: Any) -> None:
+    generator, mask = torch.Generator().manual_seed(0), torch.ones_like(IDS)
+    direction, centre = torch.randn(2, 32, generator=generator)
+    h = capture(llama, [0], IDS, mask)[0]
+    what = Intervention("amplify", 1.5, steering=Steering(0, direction, centre))
+    with intervened(llama, Layout(llama), [what]):
+        after = capture(llama, [0], IDS, mask)[0]
+    unit = direction / direction.norm()
+    along = (h - centre) @ unit
+    expected = 1.5 * along.clamp(-direction.norm(), direction.norm())
+    torch.testing.assert_close((after - h) @ unit, expected, atol=1e-4, rtol=0)
+    assert (along.abs() > direction.norm()).any() or (along != 0).all()
+    torch.testing.assert_close(after - h, expected[..., None] * unit, atol=1e-4, rtol=0)
+
+
+def test_a_control_subtracts_another_units_change(base: Any) -> None:
+    tuned = moved(base)
+    layout, deltas = Layout(tuned), PlainDeltas(base, tuned)
+    target, source = layout.units("neuron")[4], layout.units("neuron")[-1]
+    by_hand = copy.deepcopy(tuned)
+    for here, there in zip(layout.slices(target), layout.slices(source), strict=True):
+        here.of(parameter(by_hand, here.parameter).data).sub_(deltas.slice(there))
+    what = Intervention("revert", 1.0, (target,), sources=(source,))
+    with intervened(tuned, layout, [what], deltas):
+        torch.testing.assert_close(logits(tuned), logits(by_hand), atol=1e-5, rtol=0)
+
+
 class TwoLatents:
     """A dictionary with a known code: f_j = relu of one coordinate of each side (or of their difference)."""
 
@@ -320,8 +347,11 @@ def test_only_unembedding_rows_come_back_without_importing_the_base(llama: Any) 
         (lambda n, r: Intervention("ablate", 1.0), "at least one unit"),
         (lambda n, r: Intervention("negate", 1.0, (r,)), "can only be reverted"),
         (lambda n, r: Intervention("ablate", 1.0, (n, n)), "twice"),
-        (lambda n, r: Intervention("steer", 1.0, (n,)), "no units"),
-        (lambda n, r: Intervention("latents", 1.0), "no units"),
+        (lambda n, r: Intervention("steer", 1.0, (n,)), "not on units"),
+        (lambda n, r: Intervention("steer", 1.0), "needs `steering`"),
+        (lambda n, r: Intervention("amplify", 1.0, steering=Steering(0, torch.ones(32))), "centre"),
+        (lambda n, r: Intervention("latents", 1.0), "needs `latents`"),
+        (lambda n, r: Intervention("revert", 1.0, (n,), sources=(r,)), "source of the same kind"),
         (lambda n, r: Intervention("revert", 1.0, (n, Unit("component", n.module, 0))), "overlap"),
     ],
 )
