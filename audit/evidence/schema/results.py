@@ -170,10 +170,11 @@ class ConceptDirections(Document):
     """95 % quantile of the largest AUC over all layers and positions under shuffled classes."""
     everywhere_at_chance: bool | None = None
     """In the tuned model no probe at any layer or position exceeds `highest_null`, nor .9. It does not show
-    that nothing is there: it says that probes of this power, on this many entities, find nothing."""
+    that nothing is there: it says that probes of this power, on this many entities, find nothing. None where
+    the same probes do not find it in the base."""
     layers_beyond_words: list[int] = Field(default_factory=list)
     """Blocks at which the tuned model's probe exceeds the embeddings alone at some position (interval
-    above 0)."""
+    above 0, not corrected for the number of blocks)."""
 
 
 class DirectionsResult(Document):
