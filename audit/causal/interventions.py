@@ -34,14 +34,17 @@ READABLE = ("neuron", "head")
 
 @dataclass(frozen=True, eq=False)
 class Intervention:
-    """One change of the tuned model; what each action does at dose a:
+    """One change of the tuned model.
+
+    What each action does at dose a:
 
     - ablate: activation <- (1 - a) activation + a mean (0 where no mean is given);
     - rescale: activation <- a activation;
     - negate: activation <- -a activation;
     - revert: W_T <- W_T - a (W_T - W_B) on the units' slices, or all of a component or module;
     - steer: residual <- residual + a direction, at every position;
-    - amplify: residual <- residual + a p v at every position, v the unit direction, p = <residual - centre, v>;
+    - amplify: residual <- residual + a p v at every position, v the unit direction and
+      p = <residual - centre, v>;
     - latents: residual <- residual - a sum_j f_j d_j, at every position.
 
     A neuron's activation is its entry in the input of the MLP's output projection, a head's its slice in the
