@@ -23,7 +23,7 @@ from audit.pair.load import choose_device, choose_dtype, name_of
 from audit.pair.preflight import compare as compare_checkpoints
 from audit.pair.reference import DEMO
 from audit.progress import Progress, Silent
-from audit.stages import behaviour, drift, preflight, verdict, weights
+from audit.stages import behaviour, directions, drift, preflight, verdict, weights
 
 
 def compare(
@@ -51,6 +51,7 @@ def run_compare(config: CompareConfig, progress: Progress) -> RunFolder:
         stage("weights", weights.run)
         behaviours = stage("behaviour", behaviour.run, suites=[suite.sha256 for suite in audit.suites])
         stage("drift", drift.run)
+        stage("directions", directions.run, suites=[suite.sha256 for suite in audit.suites])
         stage("verdict", partial(verdict.run, behaviours), behaviour=behaviours.model_dump(mode="json"))
         run.write_claims(compare_claims(run))
     return run
@@ -111,6 +112,8 @@ def _run_folder(audit: AuditInputs) -> Iterator[RunFolder]:
 
 def _stage_runner(audit: AuditInputs, run: RunFolder) -> Callable[..., Any]:
     def stage(name: str, body: Callable[[AuditInputs, StageFolder], Document], **inputs: Any) -> Any:
-        return run_stage(run, name, {**audit.key(), **inputs}, lambda folder: body(audit, folder))
+        skip = "left out with --skip" if name in audit.config.skip else None
+        key = {**audit.key(), **inputs}
+        return run_stage(run, name, key, lambda folder: body(audit, folder), skip=skip)
 
     return stage
