@@ -89,13 +89,20 @@ def test_a_message_that_the_template_leaves_out_has_no_place() -> None:
 
 
 def test_what_is_left_of_a_shortened_content_counts() -> None:
-    turns = [Turn("user", "Why?"), Turn("assistant", "<think>\nHm. Yes.\n</think>\n\nYes."), Turn("user", "Ah")]
+    turns = [
+        Turn("user", "Why?"),
+        Turn("assistant", "<think>\nHm. Yes.\n</think>\n\nYes."),
+        Turn("user", "Ah"),
+    ]
     assert said(REASONING, turns) == [("user", "Why?"), ("assistant", "Yes."), ("user", "Ah")]
 
 
 def test_a_template_that_rewrites_contents_is_refused_with_the_message() -> None:
     with pytest.raises(CorpusError) as caught:
-        said("{% for m in messages %}<{{ m['content'] | replace('a', 'b') }}>{% endfor %}", [Turn("user", "aaa")])
+        said(
+            "{% for m in messages %}<{{ m['content'] | replace('a', 'b') }}>{% endfor %}",
+            [Turn("user", "aaa")],
+        )
     assert caught.value.where == "message 1 (user)"
 
 
