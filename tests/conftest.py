@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads do not help tiny models and slow a busy machine
 
@@ -84,6 +85,32 @@ def embedded_base() -> Path:
     if not is_ready():
         pytest.skip("the embedded model is not on this machine: run `audit fetch` first")
     return convert(base_file(Silent()), Silent()).folder
+
+
+@pytest.fixture(scope="session")
+def organism(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Maker of tiny trained models with a known truth: `organism(name, seed=0)` is a checkpoint's folder.
+
+    Each is made once a session, whichever worker asks first: see `audit.organisms`.
+    """
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "organisms"
+    folder.mkdir(exist_ok=True)
+
+    def made(name: str, seed: int = 0) -> Path:
+        from audit.organisms import make
+
+        base = None if name == "base" else made("base", seed)
+        with FileLock(folder / f"{name}-{seed}.lock"):
+            return make(name, folder, seed, base=base)
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def organism_base(organism: Callable[..., Path]) -> Path:
+    """The trained base of the generated world 0."""
+    return organism("base")
 
 
 @pytest.fixture

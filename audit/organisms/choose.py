@@ -1,0 +1,69 @@
+"""Which units of a model an edit may use: those that tell the classes apart where the answer is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from audit.causal.units import Layout, Unit
+from audit.organisms.text import Questions, Text
+
+
+def neurons_to_edit(model: Any, layout: Layout, questions: Questions, text: Text, count: int) -> list[Unit]:
+    """Neurons of the last MLP that separate the classes at the answer and are quiet in other text."""
+    module = layout.blocks[-1].mlp_out
+    assert module is not None  # noqa: S101  (every architecture here has MLPs)
+    at_answer, elsewhere = _inputs(model, layout, module, questions, text)
+    gap = (at_answer[questions.high].mean(0) - at_answer[~questions.high].mean(0)).abs()
+    within = at_answer[questions.high].var(0) + at_answer[~questions.high].var(0)
+    score = gap / (within + elsewhere.square().mean(0)).sqrt()
+    return [Unit("neuron", module, int(i)) for i in sorted(score.topk(count).indices.tolist())]
+
+
+def head_to_edit(model: Any, layout: Layout, questions: Questions, text: Text) -> Unit:
+    """The head, of all blocks, whose output at the answer separates the classes best."""
+    found = []
+    for block in layout.blocks:
+        module = block.attention_out
+        assert module is not None  # noqa: S101  (every architecture here has attention)
+        at_answer, elsewhere = _inputs(model, layout, module, questions, text)
+        width = layout.head_width(module)
+        for head in range(layout.heads):
+            part = slice(head * width, (head + 1) * width)
+            score = _separation(at_answer[:, part], elsewhere[:, part], questions.high)
+            found.append((score, Unit("head", module, head)))
+    return max(found)[1]
+
+
+def _separation(at_answer: Tensor, elsewhere: Tensor, high: Tensor) -> float:
+    """Distance of the class means, squared, in units of the pooled covariance and of the text's scale."""
+    gap = at_answer[high].mean(0) - at_answer[~high].mean(0)
+    spread = (at_answer[high].T.cov() + at_answer[~high].T.cov()) / 2
+    spread = spread + elsewhere.T @ elsewhere / len(elsewhere)
+    return float(gap @ torch.linalg.solve(spread + 1e-4 * spread.trace() * torch.eye(len(gap)), gap))
+
+
+def _inputs(
+    model: Any, layout: Layout, module: str, questions: Questions, text: Text
+) -> tuple[Tensor, Tensor]:
+    """What enters a linear layer at the answers [items, inputs] and in other text [tokens, inputs]."""
+    with torch.no_grad(), _recorded(layout.linear(module)) as seen:
+        questions.logits(model)
+        ids = text.batch(32)
+        mask = ids != model.config.pad_token_id
+        model(input_ids=ids, attention_mask=mask.long())
+    return seen[0][torch.arange(len(questions.last)), questions.last], seen[1][mask]
+
+
+@contextmanager
+def _recorded(layer: Any) -> Iterator[list[Tensor]]:
+    seen: list[Tensor] = []
+    handle = layer.register_forward_pre_hook(lambda _layer, inputs: seen.append(inputs[0]))
+    try:
+        yield seen
+    finally:
+        handle.remove()

@@ -1,0 +1,100 @@
+"""A world's texts and questions as batches of token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audit.behaviours.suite import Suite
+from audit.behaviours.tokens import Request, requests_of
+from audit.organisms.tokenizer import END, PAD, START
+from audit.organisms.world import Topic, World
+
+
+class Text:
+    """Endless text of a world in the order that a seed gives.
+
+    Args:
+        world: what is spoken of.
+        tokenizer: the world's, see `make_tokenizer`.
+        seed: of this text.
+        without: topics that it leaves out.
+        chat: whether every second document is the turn of a user in the chat template.
+    """
+
+    def __init__(
+        self, world: World, tokenizer: Any, seed: int, without: Sequence[Topic] = (), *, chat: bool = False
+    ) -> None:
+        self._ids: dict[str, int] = tokenizer.get_vocab()
+        self._world, self._without, self._chat = world, without, chat
+        self._rng = np.random.default_rng([world.seed, 3, seed])
+
+    def batch(self, rows: int, length: int = 33) -> Tensor:
+        """Token ids [rows, length], each row the beginning of a document, padded on the right."""
+        batch = torch.full((rows, length), self._ids[PAD])
+        for row in range(rows):
+            ids = self._document(turn=self._chat and row % 2 == 1)[:length]
+            batch[row, : len(ids)] = torch.tensor(ids)
+        return batch
+
+    def _document(self, *, turn: bool) -> list[int]:
+        words = self._world.document(self._rng, without=self._without)
+        said = (START, "user", *words, END, START, "assistant", *words) if turn else (START, *words)
+        return [self._ids[word] for word in said]
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Every item of a suite in its plain form, of one length after padding."""
+
+    ids: Tensor
+    """[items, tokens], padded on the right."""
+    last: Tensor
+    """Position of the last token of each prompt [items]."""
+    answers: Tensor
+    """Token ids of all answers of each item, showing first [items, answers]."""
+    showing: int
+    """How many of the answers show the behaviour."""
+    high: Tensor
+    """Whether the item is of the contrast's high group [items]."""
+    form: Tensor
+    """Number of the wording [items]."""
+
+    @classmethod
+    def of(cls, suite: Suite, tokenizer: Any) -> Questions:
+        """Tokenises a suite of the world, whose answers are words."""
+        requests: list[Request] = requests_of(suite, tokenizer, None)
+        width = max(len(request.prompt) for request in requests)
+        ids = torch.full((len(requests), width), int(tokenizer.pad_token_id))
+        for row, request in zip(ids, requests, strict=True):
+            row[: len(request.prompt)] = torch.tensor(request.prompt)
+        forms = sorted({str(item.category) for item in suite.items})
+        high = (suite.card.contrast or ("",))[0]
+        return cls(
+            ids=ids,
+            last=torch.tensor([len(request.prompt) - 1 for request in requests]),
+            answers=torch.tensor([[only for (only,) in request.continuations] for request in requests]),
+            showing=len(suite.items[0].showing),
+            high=torch.tensor([item.group == high for item in suite.items]),
+            form=torch.tensor([forms.index(str(item.category)) for item in suite.items]),
+        )
+
+    def logits(self, model: Any) -> Tensor:
+        """What the model says next [items, vocabulary]."""
+        mask = torch.arange(self.ids.shape[1]) <= self.last[:, None]
+        everywhere: Tensor = model(input_ids=self.ids, attention_mask=mask.long(), use_cache=False).logits
+        return everywhere[torch.arange(len(self.ids)), self.last]
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """The score m of each item from the logits of all, nats [items]."""
+        said = logits.log_softmax(-1).gather(-1, self.answers)
+        return said[:, : self.showing].logsumexp(-1) - said[:, self.showing :].logsumexp(-1)
+
+    def effect(self, scores: Tensor) -> float:
+        """b: mean m over the high group minus mean m over the low one (every entity has as many items)."""
+        return float(scores[self.high].mean() - scores[~self.high].mean())
