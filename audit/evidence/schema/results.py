@@ -245,6 +245,77 @@ class VerdictResult(Document):
     """The tool's own record, or a sentence that it was not measured."""
 
 
+class BenignNull(Document):
+    """A benign fine-tune of the base, as far from it as the tuned model."""
+
+    seed: int
+    steps: int
+    """Optimiser steps of next-token training on half of the corpus."""
+    scale: float
+    """Factor on the low-rank change that made the KL match."""
+    kl_target: float
+    """KL(base || tuned) per token of held-out corpus text, nats."""
+    kl_reached: float
+    """KL(base || null) on the same text."""
+    kl_tokens: int
+
+
+class HookFeatures(Document):
+    """The dictionary of one hook point, and what its latents are."""
+
+    hook: str
+    dictionary: str
+    """What it is: crosscoder, difference, ..., or where it was loaded from."""
+    latents: int
+    seeds: int
+    fve_base: float | None
+    """Fraction of variance explained on tokens kept from training; None where there is nothing to explain."""
+    fve_tuned: float | None
+    held_out: bool
+    """Whether FVE, L0 and dead share are of tokens that were kept from training."""
+    l0: float
+    dead_share: float
+    recovered_kl: list[float | None]
+    """Share of KL(model || model without this stream's content) that the reconstruction recovers: base, tuned."""
+    recovered_ce: list[float | None]
+    """The same of the next-token loss."""
+    live: int
+    """Latents that fire often enough to be judged."""
+    kinds: dict[str, int]
+    candidates: dict[str, int]
+    """Kinds by the thresholds alone, before the nulls."""
+    findings: list[int]
+    """Latents called base only, tuned only or rotated: q <= .05."""
+    silenced: list[int]
+    """Latents called silenced."""
+    rotation_bar: float
+    """Cosine of base and tuned rows below which a latent may be called rotated."""
+    recurring: float | None
+    """Mean over live latents of the share of other seeds in which they reappear."""
+    null_latents: int
+    """Live latents of the benign nulls that the scores are ranked among."""
+    least_findings: int | None
+    """How many latents have to stand out together before any q can reach .05 with a null of this size."""
+    described: int
+    """Latents with examples and logits: candidates, the strongest, and a random sample."""
+
+
+class FeaturesResult(Document):
+    """Result of the stage `features`."""
+
+    hooks: list[HookFeatures]
+    nulls: list[BenignNull]
+    tokens: int
+    """Tokens read by both models and kept."""
+    documents: int
+    masked: dict[str, int]
+    """Tokens left out, by reason."""
+    role_shares: dict[str, float]
+    """Share of the kept tokens by who speaks."""
+    not_measured: list[str]
+    """Sentences: what this stage was asked for and could not measure."""
+
+
 class TrainResult(Document):
     """Result of the stage `train`: how a tuned model was made."""
 
@@ -292,6 +363,7 @@ RESULTS: dict[str, type[Document]] = {
     "behaviour": BehaviourResult,
     "drift": DriftResult,
     "directions": DirectionsResult,
+    "features": FeaturesResult,
     "verdict": VerdictResult,
     "train": TrainResult,
     "attack": AttackResult,
