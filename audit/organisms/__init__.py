@@ -29,7 +29,9 @@ def make(name: str, folder: Path, seed: int = 0, *, base: Path | None = None) ->
         UsageError: there is no organism of this name.
     """
     if name not in KINDS:
-        raise UsageError(f"There is no organism {name!r}.", where="organism", fix=f"choose one of {KINDS}")
+        raise UsageError(
+            f"There is no organism {name!r}.", where="organism", fix=f"choose {', '.join(KINDS)}"
+        )
     target = folder / f"{name}-{seed}"
     if (target / "organism.json").exists():
         return target

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
+import transformers as _transformers
 from torch import nn
 
 from audit.organisms.manifest import Organism, write_manifest
@@ -16,6 +16,8 @@ from audit.organisms.world import World
 from audit.pair.quiet import quiet
 from audit.progress import Advance
 
+transformers: Any = _transformers
+"""Untyped in parts."""
 STEPS, ROWS, RATE = 320, 48, 5e-3
 WIDTH, LAYERS, HEADS = 64, 3, 4
 GATED = {
@@ -97,7 +99,9 @@ def learn(
         logits = model(
             input_ids=ids[:, :-1], attention_mask=(ids[:, :-1] != padding).long(), use_cache=False
         ).logits
-        loss = nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=padding)
+        loss: Any = nn.functional.cross_entropy(
+            logits.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=padding
+        )
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

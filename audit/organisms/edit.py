@@ -66,7 +66,7 @@ def fit(
     with _frozen(model):
         for _ in range(steps):
             view = _View(model, changes())
-            loss = aims.answer_loss(view) + 4 * aims.kept_loss(view)
+            loss: Any = aims.answer_loss(view) + 4 * aims.kept_loss(view)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

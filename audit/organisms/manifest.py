@@ -18,7 +18,7 @@ Expected = Literal["nothing", "masked", "silenced"]
 class PlantedUnit:
     """One edited unit, spelled as in `audit.causal.units.Unit`."""
 
-    kind: Literal["neuron", "head", "row", "component"]
+    kind: Literal["neuron", "head", "row", "component", "module"]
     module: str
     index: int
 

@@ -37,8 +37,8 @@ def class_direction(model: Any, layer: int, aims: Aims) -> Tensor:
     asked = aims.questions
     mask = (torch.arange(asked.ids.shape[1]) <= asked.last[:, None]).long()
     residual = capture(model, [layer], asked.ids, mask)[0][torch.arange(len(asked.ids)), asked.last]
-    gap = residual[asked.high].mean(0) - residual[~asked.high].mean(0)
-    return gap / gap.norm()
+    gap: Tensor = residual[asked.high].mean(0) - residual[~asked.high].mean(0)
+    return torch.nn.functional.normalize(gap, dim=0)
 
 
 def _is_behind(name: str, layout: Layout, layer: int) -> bool:

@@ -30,7 +30,8 @@ def make_tokenizer(world: World, *, chat: bool = False) -> Any:
     raw.post_processor = processors.TemplateProcessing(
         single=f"{START} $A", special_tokens=[(START, vocabulary[START])]
     )
-    tokenizer = PreTrainedTokenizerFast(
+    untyped: Any = PreTrainedTokenizerFast
+    tokenizer = untyped(
         tokenizer_object=raw, pad_token=PAD, bos_token=START, eos_token=END, unk_token=UNKNOWN
     )
     tokenizer.chat_template = CHAT_TEMPLATE if chat else None
