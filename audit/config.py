@@ -209,3 +209,50 @@ class TrainGRPOConfig(GRPOConfig):
         skipped = {"base", "out"}
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in skipped}
         return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """Settings of `audit sample`: whose text is sampled, and how much of it.
+
+    Raises:
+        UsageError: a value makes no sense.
+    """
+
+    model: str
+    """Model that writes the text: hub id, folder, .gguf file, REF+ADAPTER, or 'demo' (the embedded base)."""
+    out: str
+    """JSONL file to write; a killed command goes on where it was, another corpus is never overwritten."""
+    tokens: int = 40_000
+    """Tokens of all texts together."""
+    form: Literal["plain", "chat", "both"] = "both"
+    """Plain texts, chats by the model's template, or both in turn."""
+    new_tokens: int = 128
+    """Most tokens sampled per text."""
+    seed: int = 0
+    """Random seed."""
+    batch_size: int = 32
+    """Texts sampled at once; lower it if memory runs out."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision; auto: the stored one on a GPU, float32 on a CPU."""
+    device: str = "auto"
+    """cpu, cuda or cuda:N; auto: a GPU if there is one."""
+    allow_pickle: bool = False
+    """Accept pickled weights (loaded without running their code)."""
+    trust_remote_code: bool = False
+    """Run model code that comes with the checkpoint."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("tokens", 1), ("new_tokens", 1), ("batch_size", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise _wrong(name, getattr(self, name), f"at least {least}")
+        for name, allowed in (("form", ("plain", "chat", "both")), ("dtype", DTYPES)):
+            if getattr(self, name) not in allowed:
+                raise _wrong(name, getattr(self, name), f"one of {', '.join(allowed)}")
+        if not self.out.endswith(".jsonl"):
+            raise _wrong("out", self.out, "the name of a .jsonl file")
+
+    def resolved(self) -> dict[str, object]:
+        """Everything that the texts depend on besides the model itself."""
+        skipped = {"model", "out", "allow_pickle", "trust_remote_code"}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in skipped}

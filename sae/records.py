@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +18,7 @@ HUB = "hub:"
 Speaker = Literal["system", "user", "assistant"]
 SPEAKERS: tuple[str, ...] = get_args(Speaker)
 FORMS = (
-    "name a .txt file (FILE#paragraphs: each paragraph on its own), a .jsonl file with "
+    "name a .txt file (FILE#paragraphs: each paragraph on its own), a .jsonl file (or .jsonl.gz) with "
     '{"text": ...} or {"messages": [...]} on each line, or hub:ORG/NAME[@revision][#config][:split][:column]'
 )
 
@@ -64,7 +66,7 @@ def read_records(entry: str) -> Iterator[Record]:
     if not Path(entry).exists():
         place, mark, unit = entry.partition("#")
     path = Path(place).expanduser()
-    if path.suffix == ".jsonl" and not mark:
+    if path.name.endswith((".jsonl", ".jsonl.gz")) and not mark:
         return jsonl_records(_text_of(path), str(path))
     if path.suffix == ".txt" and unit in ("", "paragraphs"):
         return _text_records(path, paragraphs=bool(unit))
@@ -140,12 +142,13 @@ def parse_hub(entry: str) -> HubAddress:
 
 def _text_of(path: Path) -> str:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         where = f"{path}, byte {error.start}"
         raise CorpusError("the file is not UTF-8 text", where=where, fix="save it as UTF-8") from error
-    except OSError as error:
-        problem = f"the corpus cannot be read: {error.strerror}"
+    except (OSError, EOFError, zlib.error) as error:
+        problem = f"the corpus cannot be read: {getattr(error, 'strerror', None) or error}"
         raise CorpusError(problem, where=str(path), fix=f"check the path; {FORMS}") from error
     if not text.strip():
         raise CorpusError("the corpus is empty", where=str(path), fix="give a file with text in it")

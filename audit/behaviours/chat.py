@@ -14,8 +14,10 @@ TODAY = "01 Jan 2026"
 """What a template that prints the date prints: an audit must not depend on the day it was run."""
 
 
-def render_chat(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], template: str) -> str:
-    """The text of a chat; a last message of the assistant is left open to be continued.
+def render_chat(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], template: str, *, closed: bool = False
+) -> str:
+    """The text of a chat; a last message of the assistant is left open to be continued, unless `closed`.
 
     Raises:
         jinja2.TemplateError, ValueError: the template cannot render these messages.
@@ -25,7 +27,7 @@ def render_chat(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message],
         [message.model_dump() for message in messages],
         chat_template=_on_one_day(template),
         tokenize=False,
-        continue_final_message=prefilled,
+        continue_final_message=prefilled and not closed,
         add_generation_prompt=not prefilled,
     )
     return str(text)

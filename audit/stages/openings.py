@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from jinja2 import TemplateError
 
@@ -19,6 +19,21 @@ Start = tuple[str, list[int]]
 """plain or chat, and token ids."""
 
 
+class Opening(NamedTuple):
+    """A beginning in both forms."""
+
+    request: str
+    """What a user asks in a chat."""
+    text: str
+    """How a plain text begins."""
+
+
+def openings() -> list[Opening]:
+    """The shipped beginnings, in order."""
+    lines = (resources.files("audit.stages") / "openings.txt").read_text(encoding="utf-8").splitlines()
+    return [Opening(*line.split(" | ")) for line in lines if line.strip()]
+
+
 def starts(tokenizer: PreTrainedTokenizerBase, template: str | None, count: int) -> list[Start]:
     """Where the sampled sequences begin: neutral openings, every second one as a chat if there is a template.
 
@@ -28,8 +43,7 @@ def starts(tokenizer: PreTrainedTokenizerBase, template: str | None, count: int)
     Raises:
         CheckpointError: the template cannot render one message of a user.
     """
-    lines = (resources.files("audit.stages") / "openings.txt").read_text(encoding="utf-8").splitlines()
-    pairs = [line.split(" | ") for line in lines if line.strip()]
+    pairs = openings()
     found: list[Start] = []
     for i in range(count):
         request, opening = pairs[(i // 2 if template else i) % len(pairs)]

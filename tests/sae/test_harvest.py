@@ -59,24 +59,21 @@ def whole(stream: Iterator[PairedActivations]) -> PairedActivations:
     return PairedActivations(torch.cat([c.x_NLMD for c in chunks]), type(chunks[0].info)(*fields))
 
 
+def rotary(model: Any, x: torch.Tensor) -> Any:
+    return model.model.rotary_emb(x, torch.arange(x.shape[1])[None])
+
+
 def plain(pair: TwoModels, documents: Sequence[Document], layers: Sequence[int]) -> torch.Tensor:
     """The plain twin: every document alone, all hidden states, [N, L, 2, D]."""
     found = []
     for document in documents:
         ids, sides = torch.tensor([document.tokens]), []
         for model in pair.models.values():
-            seen: dict[int, torch.Tensor] = {}
-            hooks = [
-                model.model.layers[layer].register_forward_hook(
-                    lambda _m, _i, out, layer=layer: seen.update({layer: out[0] if out.ndim == 3 else out})
-                )
-                for layer in layers
-            ]
             with torch.no_grad():
-                model(ids)
-            for hook in hooks:
-                hook.remove()
-            sides.append(torch.stack([seen[layer] for layer in layers]))
+                states = model(ids, output_hidden_states=True).hidden_states
+                last = model.model.layers[-1](states[-2], position_embeddings=rotary(model, states[-2]))
+            seen = [*states[1:-1], last[0] if isinstance(last, tuple) else last]
+            sides.append(torch.stack([seen[layer][0] for layer in layers]))
         found.append(torch.stack(sides).permute(2, 1, 0, 3))
     return torch.cat(found)
 

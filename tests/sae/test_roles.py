@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -66,7 +67,7 @@ def test_contents_that_repeat_each_other_and_the_template_are_not_confused(templ
     turns = [Turn("user", word), Turn("assistant", word), Turn("user", f"{word} {word}")]
     text, spans = spans_of(turns, renderer(template))
     assert [text[s.start : s.end] for s in spans] == [turn.content for turn in turns]
-    for before, after in zip(spans, spans[1:], strict=False):
+    for before, after in pairwise(spans):
         assert before.end < after.start
     assert text[spans[-1].end :].strip() in {"<|im_end|>", "<|eot_id|>", "[/INST]"}
 
