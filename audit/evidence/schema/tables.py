@@ -52,6 +52,8 @@ class Table:
         missing, unknown = set(names) - set(frame.columns), set(frame.columns) - set(names)
         if missing or unknown:
             raise ValueError(f"table {self.name!r}: missing {sorted(missing)}, unknown {sorted(unknown)}")
+        if frame.empty:
+            return self.arrow.empty_table()
         try:
             table = pa.Table.from_pandas(frame[names], schema=self.arrow, preserve_index=False)
         except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
