@@ -79,6 +79,8 @@ def collect_examples(
         sizes: how many examples.
         progress: called with the number of tokens just read.
     """
+    if not len(latents):
+        return []
     chooser = _Chooser(latents, sizes or ExampleSizes(), seed)
     held: list[_Piece] = []
     for piece in stream:
@@ -174,8 +176,6 @@ class _Chooser:
 
     def add(self, piece: _Piece) -> None:
         """Offers a whole document's tokens."""
-        if not self.latents:
-            return
         strength = piece.value_TCM.amax(2)
         best = strength.max(0)
         for place in (best.values > 0).nonzero().flatten().tolist():

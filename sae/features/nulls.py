@@ -42,7 +42,7 @@ class NullSample(NamedTuple):
         return NullSample(torch.cat([self.score_K, other.score_K]), torch.cat([self.rate_K, other.rate_K]))
 
 
-class Tested(NamedTuple):
+class QValues(NamedTuple):
     """p- and q-values of F latents; NaN where a latent is not live or there is no null."""
 
     benign_p_F: Float[Tensor, " F"]
@@ -83,12 +83,12 @@ def benign_p_values(
     return p
 
 
-def tested(
+def against_nulls(
     statistics: LatentStatistics,
     scaling: Scaling,
     live_F: Bool[Tensor, " F"],
     null: NullSample | None,
-) -> Tested:
+) -> QValues:
     """Both nulls have to be rejected: the larger p counts; Benjamini-Hochberg over the live latents.
 
     Without a benign null, or with an empty one, q is NaN throughout.
@@ -97,13 +97,13 @@ def tested(
     labels = label_p_values(statistics.swap_sum_FP, statistics.swap_square_FP, scaling.trusted_FP)
     labels = torch.where(live_F, labels, nothing)
     if null is None or not len(null.score_K) or not live_F.any():
-        return Tested(nothing, labels, nothing.clone())
+        return QValues(nothing, labels, nothing.clone())
     benign, q = nothing.clone(), nothing.clone()
     score = switch_score(statistics, scaling)
     benign[live_F] = benign_p_values(score[live_F], statistics.rate_F[live_F], null)
     larger = torch.maximum(benign, labels)[live_F]
     q[live_F] = torch.from_numpy(false_discovery_control(larger.numpy(), method="bh"))
-    return Tested(benign, labels, q)
+    return QValues(benign, labels, q)
 
 
 def least_findings(live: int, null: int, level: float = LEVEL) -> int:

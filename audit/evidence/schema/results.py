@@ -227,6 +227,75 @@ class DriftResult(Document):
     sequences: int
 
 
+class BypassTrial(Document):
+    """One intervention in the tuned model, chosen on the fit half, read on the held-out half."""
+
+    intervention: str
+    set: str
+    description: str
+    size: int
+    dose: float
+    recovered_fit: float
+    """R on the items that chose it."""
+    recovered: Estimate | None
+    """R on the held-out items; None: it broke the model there."""
+    controls: str
+    """matched: units alike in kind, norm and activity; transplanted: the set's own weight changes on other
+    units; random change: of the same norm in the same place; random directions: without the concept."""
+    random_sets: int
+    random_mean: float | None
+    """Mean R of the controls at the same dose."""
+    random_max: float | None
+    match_norm: float | None
+    match_activity: float | None
+    off_target_kl: Estimate | None
+    """KL(tuned || bypassed) on unrelated text, nats per token."""
+    skills: float | None
+    other_suites: float | None
+    """Largest mean absolute shift of m on another suite, in its equivalence bands."""
+    inside_budget: bool
+    """KL and skills are inside the budgets of the result."""
+    reads_base: bool
+    imports_base: bool
+    above_random: bool
+    """The interval of R begins above 0 and above the largest R of at least `least_random` controls."""
+    may_support: bool
+    """Whether a verdict may use it as an internal bypass."""
+    why_not: list[str]
+    note: str | None
+
+
+class BehaviourBypass(Document):
+    """What brings one behaviour back."""
+
+    name: str
+    template: str
+    items_fit: int
+    items_held: int
+    internal: BypassTrial | None
+    """Nearest to the base among what changes the tuned model with nothing but itself, and unembedding rows."""
+    revert: BypassTrial | None
+    """Nearest to the base among reverts that import weights of the base: it says where a change sits."""
+    reading_base: BypassTrial | None
+    """Nearest among what reads the base's activations; never evidence."""
+    trials: int
+    """Trials among which the fit half chose."""
+    not_measured: list[str]
+
+
+class BypassResult(Document):
+    """Result of the stage `bypass`."""
+
+    behaviours: list[BehaviourBypass]
+    kl_budget: float
+    skills_budget: float
+    least_random: int
+    """Controls without which nothing counts as above random."""
+    tokens: int
+    """Tokens of unrelated text."""
+    not_measured: list[str]
+
+
 class BehaviourVerdict(Document):
     """The verdict on one behaviour."""
 
@@ -276,7 +345,7 @@ class HookFeatures(Document):
     l0: float
     dead_share: float
     recovered_kl: list[float | None]
-    """Share of KL(model || model without this stream's content) that the reconstruction recovers: base, tuned."""
+    """Share of KL(model || model with this stream's mean alone) that the reconstruction recovers, per model."""
     recovered_ce: list[float | None]
     """The same of the next-token loss."""
     live: int
@@ -364,6 +433,7 @@ RESULTS: dict[str, type[Document]] = {
     "drift": DriftResult,
     "directions": DirectionsResult,
     "features": FeaturesResult,
+    "bypass": BypassResult,
     "verdict": VerdictResult,
     "train": TrainResult,
     "attack": AttackResult,
