@@ -97,8 +97,8 @@ class Deltas:
 
         None where the weight did not change, or is no matrix.
         """
-        name = f"{module}.weight"
-        change = self.of(name)
+        name = self.aliases.get(f"{module}.weight", f"{module}.weight")
+        change = self.changes.get(name)
         if change is None or change.ndim != 2:
             return None
         if name not in self._factors:
@@ -143,10 +143,11 @@ def tied_names(model: nn.Module) -> list[list[str]]:
 
 
 @contextmanager
-def untied(model: PreTrainedModel, deltas: Deltas) -> Iterator[None]:
+def untied(model: PreTrainedModel, deltas: Deltas) -> Iterator[Deltas]:
     """For the length of a block, each use of a changed tied weight is a parameter of its own.
 
-    So the gradient of the unembedding is not mixed with that of the input embedding.
+    So the gradient of the unembedding is not mixed with that of the input embedding. Yields the changes with
+    every use under its own name.
     """
     parted: list[tuple[Any, str, nn.Parameter]] = []
     try:
@@ -157,7 +158,10 @@ def untied(model: PreTrainedModel, deltas: Deltas) -> Iterator[None]:
                     kept = getattr(owner, short)
                     parted.append((owner, short, kept))
                     setattr(owner, short, nn.Parameter(kept.detach().clone(), requires_grad=False))
-        yield
+        uses = {
+            name: deltas.changes[first] for name, first in deltas.aliases.items() if first in deltas.changes
+        }
+        yield Deltas(deltas.changes | uses, deltas.aliases, deltas._factors)
     finally:
         for owner, short, kept in parted:
             setattr(owner, short, kept)

@@ -161,13 +161,13 @@ def attribute(
     """
     with pair.model("base") as base:
         scores_base = objective.scores(base, batch_size, progress)
-    with pair.model("tuned") as tuned, untied(tuned, deltas):
+    with pair.model("tuned") as tuned, untied(tuned, deltas) as uses:
         layout = Layout(tuned)
-        sums = _empty(tuned, deltas)
-        for node in nodes(steps):
-            with _at(tuned, layout, deltas, node.t), _reducing(tuned, deltas, sums, node.weight):
+        sums = _empty(tuned, uses)
+        for node in nodes(steps) if sums else ():
+            with _at(tuned, layout, uses, node.t), _reducing(tuned, uses, sums, node.weight):
                 scores = objective.backward(tuned, batch_size, progress)
-        scores_tuned = scores if steps == 1 else objective.scores(tuned, batch_size)
+        scores_tuned = scores if steps == 1 and sums else objective.scores(tuned, batch_size)
     effects = [float(objective.effect(scores)) for scores in (scores_base, scores_tuned)]
     return WeightAttribution(sums, effects[0], effects[1], steps, scores_base, scores_tuned)
 
@@ -227,7 +227,7 @@ def _reducing(model: PreTrainedModel, deltas: Deltas, sums: dict[str, Sums], wei
     handles = []
     try:
         for name, parameter, change in changed:
-            parameter.requires_grad_(True)
+            parameter.requires_grad_(True).grad = None
             hook = _reducer(change, _factors(deltas, name), sums[name], weight)
             plain: Any = parameter
             handles.append(plain.register_post_accumulate_grad_hook(hook))

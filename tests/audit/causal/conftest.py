@@ -108,6 +108,28 @@ def plant(tiny_model: Any, tiny_tokenizer: Any, tiny_suite: Callable[..., Path])
     return make
 
 
+@pytest.fixture
+def strongest(plant: Plant) -> Callable[..., list[Unit]]:
+    """The units of a kind on whose write weights the behaviour depends most: `strongest("neuron", 4, "llama")`."""
+
+    def choose(kind: Any, count: int, architecture: str = "llama", **settings: Any) -> list[Unit]:
+        world = plant([], architecture, noise=0.0, **settings)
+        model, layout = world.pair.base, world.layout
+        units = layout.units(kind)
+        names = {layout.write(unit).parameter for unit in units}
+        for name in names:
+            parameter(model, name).requires_grad_(True)
+        for half in (world.fit, world.held):
+            half.backward(model, 64)
+        size = {
+            u: float(layout.write(u).of(parameter(model, layout.write(u).parameter).grad).norm())
+            for u in units
+        }
+        return sorted(units, key=lambda unit: -size[unit])[:count]
+
+    return choose
+
+
 def descend(model: Any, layout: Layout, objective: Objective, units: Sequence[Unit], step: float) -> None:
     """One step of each unit down the gradient of the behaviour, of length `step`."""
     names = {place(layout, unit).parameter for unit in units}
