@@ -7,7 +7,7 @@ gives the same function in raw units, once and for all: what it returns has no n
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -18,19 +18,49 @@ from sae.dictionaries.paired import Weights
 from sae.errors import DictionaryError
 
 TINY = 1e-12
+ENCODER_NORM, DECODER_NORM = 0.3, 0.1
+"""Norms of a latent's rows over all streams when training starts."""
+
+
+class Normal(NamedTuple):
+    """What makes streams comparable: z = (x - mean) * scale."""
+
+    mean_MD: Float[Tensor, "M D"]
+    scale_M: Float[Tensor, " M"]
+
+
+def centre_and_scale(x_NMD: Float[Tensor, "N M D"]) -> Normal:
+    """Mean of the activations, and the scale at which their mean distance from it is sqrt(D).
+
+    Raises:
+        DictionaryError: a number is not finite, or a stream never varies.
+    """
+    mean = x_NMD.double().mean(0)
+    norm = (x_NMD - mean).norm(dim=-1).mean(0)
+    if not bool(torch.isfinite(norm).all()):
+        raise DictionaryError(
+            "activations hold numbers that are not finite", where="stream", fix="run the models in float32"
+        )
+    if not bool((norm > 0).all()):
+        raise DictionaryError(
+            "activations are the same at every token",
+            where="base, tuned or their difference",
+            fix="use more text; models that are equal have no difference to learn",
+        )
+    return Normal(mean.float(), (x_NMD.shape[-1] ** 0.5 / norm).float())
 
 
 class Coder(nn.Module):
     """Trainable weights, in normalised units."""
 
     def __init__(self, config: DictionaryConfig, models: int, width: int) -> None:
-        """Decoders are the same random directions in every stream; the encoder is their transpose."""
+        """Decoders are the same random directions in every stream, and the encoder's but for their norm."""
         super().__init__()
         generator = torch.Generator().manual_seed(config.seed)
         rows = torch.randn(config.latents, 1, width, generator=generator)
         rows = (rows / rows.norm(dim=-1, keepdim=True) / models**0.5).repeat(1, models, 1)
-        self.encoder_FMD = nn.Parameter(rows.clone() * config.encoder_init)
-        self.decoder_FMD = nn.Parameter(rows.clone() * config.decoder_init)
+        self.encoder_FMD = nn.Parameter(rows.clone() * ENCODER_NORM)
+        self.decoder_FMD = nn.Parameter(rows.clone() * DECODER_NORM)
         self.bias_F = nn.Parameter(torch.zeros(config.latents))
         self.bias_MD = nn.Parameter(torch.zeros(models, width))
         self.mean_MD: Tensor
@@ -49,27 +79,10 @@ class Coder(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, x_NMD: Float[Tensor, "N M D"]) -> None:
-        """Takes the mean of the activations, and the scale at which their mean distance from it is sqrt(D).
-
-        Raises:
-            DictionaryError: a number is not finite, or a stream never varies.
-        """
-        mean = x_NMD.double().mean(0)
-        norm = (x_NMD - mean).norm(dim=-1).mean(0)
-        if not bool(torch.isfinite(norm).all()):
-            raise DictionaryError(
-                "activations hold numbers that are not finite",
-                where="stream",
-                fix="run the models in float32",
-            )
-        if not bool((norm > 0).all()):
-            raise DictionaryError(
-                "activations are the same at every token",
-                where="base, tuned or their difference",
-                fix="use more text; models that are equal have no difference to learn",
-            )
-        self.mean_MD.copy_(mean)
-        self.scale_M.copy_(x_NMD.shape[-1] ** 0.5 / norm)
+        """Takes mean and scale of the activations over, see `centre_and_scale`."""
+        mean_MD, scale_M = centre_and_scale(x_NMD)
+        self.mean_MD.copy_(mean_MD)
+        self.scale_M.copy_(scale_M)
 
     def normalise(self, x_NMD: Float[Tensor, "N M D"]) -> Float[Tensor, "N M D"]:
         """Activations in the units of training."""

@@ -9,6 +9,8 @@ from sae.errors import DictionaryError
 
 Kind = Literal["crosscoder", "difference"]
 Activation = Literal["batchtopk", "l1"]
+SharedArchitecture = Literal["topk", "batchtopk", "jumprelu"]
+SHARED_ARCHITECTURES: tuple[SharedArchitecture, ...] = ("topk", "batchtopk", "jumprelu")
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ class DictionaryConfig:
     """Optimiser steps."""
     batch_size: int = 512
     """Tokens per step."""
-    lr: float = 2e-3
-    """Peak learning rate of Adam."""
+    lr: float = 4e-3
+    """Peak learning rate of Adam; the default suits some hundred steps, many thousands want less."""
     warm_up: float = 0.05
     """Share of the steps over which the learning rate rises."""
     decay: float = 0.3
@@ -58,8 +60,6 @@ class DictionaryConfig:
     """Tokens after which a latent that has not fired counts as dead in training."""
     calibration: int = 16_384
     """Tokens that mean and scale of the activations are estimated on."""
-    encoder_init: float = 1.0
-    decoder_init: float = 1.0
     seed: int = 0
     """Seed of the initial weights."""
     device: str = "cpu"
@@ -90,6 +90,57 @@ class DictionaryConfig:
         _check(self.kind == "crosscoder" or self.shared == 0, "shared", self.shared, "0 in a difference SAE")
         _check(self.kind in ("crosscoder", "difference"), "kind", self.kind, "crosscoder or difference")
         _check(self.activation in ("batchtopk", "l1"), "activation", self.activation, "batchtopk or l1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON has them."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class SharedConfig:
+    """How SAELens trains a single-model SAE.
+
+    Raises:
+        DictionaryError: a value makes no sense.
+    """
+
+    architecture: SharedArchitecture = "batchtopk"
+    """topk and batchtopk keep the k largest codes; jumprelu learns a threshold per latent."""
+    reads: Literal["base", "tuned", "mixed"] = "mixed"
+    """Whose activations it is trained on; mixed: half of each batch from each model, the same tokens."""
+    latents: int = 1024
+    """Width F of the dictionary."""
+    k: int = 32
+    """Latents active per token; for jumprelu the L0 that its quadratic penalty aims at."""
+    steps: int = 300
+    """Optimiser steps."""
+    batch_size: int = 512
+    """Activations per step, an even number."""
+    lr: float = 4e-3
+    """Peak learning rate of Adam; it rises over 5 % and falls to zero over the last 30 % of the steps."""
+    calibration: int = 16_384
+    """Tokens that mean and scale of the activations are estimated on."""
+    seed: int = 0
+    """Seed of the initial weights."""
+    device: str = "cpu"
+    """Where it is trained."""
+
+    def __post_init__(self) -> None:
+        for name, wrong, fix in (
+            (
+                "architecture",
+                self.architecture not in SHARED_ARCHITECTURES,
+                "use topk, batchtopk or jumprelu",
+            ),
+            ("reads", self.reads not in ("base", "tuned", "mixed"), "use base, tuned or mixed"),
+            ("k", not 1 <= self.k <= self.latents, f"use 1 to latents ({self.latents})"),
+            ("steps", self.steps < 1, "use at least 1"),
+            ("batch_size", self.batch_size < 2 or self.batch_size % 2, "use an even number"),
+            ("calibration", self.calibration < 2, "use at least 2"),
+            ("lr", self.lr <= 0, "use a positive one"),
+        ):
+            if wrong:
+                raise DictionaryError(f"{getattr(self, name)!r} makes no sense", where=name, fix=fix)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON has them."""

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sae.dictionaries.paired import PairedCoder
+from sae.dictionaries.shared import SharedSAE
 from sae.errors import DictionaryError
-from sae.types import PairedDictionary
-
-
-class Reconstructing(PairedDictionary, Protocol):
-    """A dictionary that says what of the activations is not its task."""
-
-    def carried(self, x_NMD: Float[Tensor, "N 2 D"]) -> Float[Tensor, "N 2 D"]:
-        """The part that is passed through."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -42,8 +35,16 @@ class Health:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class TrainedDictionary:
+    """A dictionary in raw units, and how well it does."""
+
+    dictionary: PairedCoder | SharedSAE
+    health: Health
+
+
 @torch.no_grad()
-def health_of(dictionary: Reconstructing, stream: Iterable[Tensor], *, held_out: bool) -> Health:
+def health_of(dictionary: PairedCoder | SharedSAE, stream: Iterable[Tensor], *, held_out: bool) -> Health:
     """Measures a dictionary in one pass, sums in float64.
 
     Args:
@@ -81,7 +82,7 @@ class _Sums(NamedTuple):
     tokens: Tensor
 
 
-def _sums(dictionary: Reconstructing, x_NMD: Float[Tensor, "N 2 D"]) -> _Sums:
+def _sums(dictionary: PairedCoder | SharedSAE, x_NMD: Float[Tensor, "N 2 D"]) -> _Sums:
     codes, target = dictionary.encode(x_NMD), x_NMD - dictionary.carried(x_NMD)
     active = codes > 0
     return _Sums(

@@ -60,6 +60,8 @@ class PairedCoder(nn.Module):
 
     architecture: ClassVar[str]
     """Its name in cfg.json and in SAELens's registry."""
+    joint: ClassVar[bool] = True
+    """Both sides have one code."""
     models: ClassVar[int]
     """Streams that the weights read together."""
 

@@ -11,13 +11,14 @@ import json
 import os
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sae.dictionaries.paired import Crosscoder, DifferenceSAE, PairedCoder, Weights
+from sae.dictionaries.shared import SharedSAE
 from sae.errors import DictionaryError
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
@@ -26,38 +27,58 @@ ARCHITECTURES: dict[str, type[PairedCoder]] = {
 }
 
 
-def save(dictionary: PairedCoder, folder: Path) -> None:
-    """Writes a dictionary.
+def save(dictionary: PairedCoder | SharedSAE, folder: Path) -> None:
+    """Writes a dictionary: `cfg.json` and `sae_weights.safetensors`.
 
     Raises:
         DictionaryError: the folder cannot be written.
     """
-    save_paired(dictionary, folder)
+    files = _shared_files(dictionary) if isinstance(dictionary, SharedSAE) else _paired_files(dictionary)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        packed = {name: tensor.detach().cpu().contiguous() for name, tensor in files.tensors.items()}
+        _whole(folder / WEIGHTS, lambda path: save_file(packed, path))
+        text = json.dumps(files.config, indent=1)
+        _whole(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
+    except (OSError, SafetensorError) as error:
+        raise DictionaryError(
+            f"the dictionary cannot be written: {error}",
+            where=str(folder),
+            fix="make room, or choose another folder",
+        ) from error
 
 
-def load(folder: Path, device: str = "cpu") -> PairedCoder:
-    """Reads what `save` wrote; never unpickles.
+def load(folder: Path, device: str = "cpu") -> PairedCoder | SharedSAE:
+    """Reads what `save` or SAELens wrote; never unpickles.
 
     Raises:
         DictionaryError: the files are missing, broken, of another format, do not fit each other, or hold
             numbers that are not finite.
     """
-    config = read_config(folder)
-    if config.get("architecture") not in ARCHITECTURES:
-        raise DictionaryError(
-            f"architecture {config.get('architecture')!r} is unknown",
-            where=str(folder / CONFIG),
-            fix=f"use one of {', '.join(ARCHITECTURES)}",
-        )
-    return load_paired(folder, config, device)
+    config = _config(folder)
+    if config.get("architecture") in ARCHITECTURES:
+        return _load_paired(folder, config, device)
+    if not (folder / WEIGHTS).is_file():
+        raise _unreadable(folder / WEIGHTS, FileNotFoundError("it is missing"))
+    from sae.dictionaries.saelens import load_saelens
+
+    return load_saelens(folder, device)
 
 
-def save_paired(dictionary: PairedCoder, folder: Path) -> None:
-    """Writes both files, the config last.
+class _Files(NamedTuple):
+    config: dict[str, Any]
+    tensors: dict[str, Tensor]
 
-    Raises:
-        DictionaryError: the folder cannot be written.
-    """
+
+def _shared_files(dictionary: SharedSAE) -> _Files:
+    sae = dictionary.sae
+    tensors = dict(sae.state_dict())
+    sae.process_state_dict_for_saving(tensors)
+    config = sae.cfg.to_dict()
+    return _Files({**config, "metadata": {**config["metadata"], **dictionary.notes}}, tensors)
+
+
+def _paired_files(dictionary: PairedCoder) -> _Files:
     weights, notes = dictionary.weights, dictionary.notes
     tensors = {
         "W_enc": weights.encoder_FMD.flatten(1).T,
@@ -77,25 +98,10 @@ def save_paired(dictionary: PairedCoder, folder: Path) -> None:
         "reshape_activations": "none",
         "metadata": {**notes, "sae_lens_version": version("sae-lens")},
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        packed = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        _whole(folder / WEIGHTS, lambda path: save_file(packed, path))
-        _whole(folder / CONFIG, lambda path: path.write_text(json.dumps(config, indent=1), encoding="utf-8"))
-    except (OSError, SafetensorError) as error:
-        raise DictionaryError(
-            f"the dictionary cannot be written: {error}",
-            where=str(folder),
-            fix="make room, or choose another folder",
-        ) from error
+    return _Files(config, tensors)
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The config of a dictionary's folder.
-
-    Raises:
-        DictionaryError: there is none, or it is no dictionary's.
-    """
+def _config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -105,13 +111,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def load_paired(folder: Path, config: dict[str, Any], device: str) -> PairedCoder:
-    """A crosscoder or difference SAE as `save_paired` wrote it.
-
-    Raises:
-        DictionaryError: the files are broken, foreign, do not fit each other, or hold numbers that are not
-            finite.
-    """
+def _load_paired(folder: Path, config: dict[str, Any], device: str) -> PairedCoder:
     kind = ARCHITECTURES[config["architecture"]]
     if config.get("normalize_activations") != "none" or config.get("apply_b_dec_to_input") is not False:
         raise DictionaryError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ from torch import Tensor
 
 from sae.dictionaries import checkpoint as checkpoints
 from sae.dictionaries.coder import Coder
-from sae.dictionaries.config import DictionaryConfig
-from sae.dictionaries.health import Health, health_of
+from sae.dictionaries.config import DictionaryConfig, SharedConfig
+from sae.dictionaries.health import TrainedDictionary, health_of
 from sae.dictionaries.objective import OBJECTIVES, Pressure
 from sae.dictionaries.paired import Crosscoder, DifferenceSAE, PairedCoder
 from sae.dictionaries.stream import START, Batches, MakeStream
@@ -26,36 +25,33 @@ THRESHOLD_RATE = 0.02
 """How far the inference threshold goes per step towards the smallest kept score."""
 
 
-@dataclass(frozen=True)
-class TrainedDictionary:
-    """A dictionary, folded to raw units, and how well it does."""
-
-    dictionary: PairedCoder
-    health: Health
-
-
 def train_dictionary(
     make_stream: MakeStream,
-    config: DictionaryConfig,
+    config: DictionaryConfig | SharedConfig,
     *,
     held_out: Callable[[], Iterator[Tensor]] | None = None,
     checkpoint: Path | None = None,
     progress: Callable[[int], object] = lambda done: None,
 ) -> TrainedDictionary:
-    """Trains a crosscoder or a difference SAE.
+    """Trains a crosscoder, a difference SAE, or through SAELens a single-model SAE for both models.
 
     Args:
         make_stream: epoch -> stream of x_NMD pieces [n, 2, D] of any n, shuffled; the same epoch must give
             the same stream. Epochs are asked for as long as the steps last.
-        config: see `DictionaryConfig`.
+        config: see `DictionaryConfig`; a `SharedConfig` asks for a single-model SAE.
         held_out: makes a stream of tokens that are not trained on, for the health; without it the health is
             that on the first epoch, and says so.
-        checkpoint: a safetensors file to write to and to go on from; the caller removes it.
+        checkpoint: a safetensors file to write to and to go on from; the caller removes it. SAELens's trainer
+            keeps none (it would be a pickle), so a killed `SharedConfig` training starts again.
         progress: called with the number of steps just done.
 
     Raises:
         DictionaryError: no activations, numbers that are not finite, or a checkpoint of another training.
     """
+    if isinstance(config, SharedConfig):
+        from sae.dictionaries.saelens import train_shared
+
+        return train_shared(make_stream, config, held_out=held_out, progress=progress)
     training = _Training(make_stream, config, checkpoint)
     progress(training.step)
     while training.step < config.steps:
