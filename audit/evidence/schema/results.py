@@ -273,7 +273,7 @@ class BehaviourBypass(Document):
     items_fit: int
     items_held: int
     internal: BypassTrial | None
-    """Nearest to the base among what changes the tuned model with nothing but itself, and unembedding rows."""
+    """Nearest to the base of what changes the tuned model with nothing but itself, and unembedding rows."""
     revert: BypassTrial | None
     """Nearest to the base among reverts that import weights of the base: it says where a change sits."""
     reading_base: BypassTrial | None

@@ -336,19 +336,53 @@ UNITS = Table(
 
 DOSES = Table(
     "doses",
-    "intervention x set x dose",
+    "behaviour x intervention x set x dose",
     (
-        Column("behaviour", TEXT, "suite it was scored on, held-out entities"),
-        Column("intervention", TEXT, "ablate, rescale, negate, revert, gate, relearn, ..."),
+        Column("behaviour", TEXT, "suite it was scored on"),
+        Column("template", TEXT, "plain, chat, chat-base or chat-tuned: how the prompts were rendered"),
+        Column("split", TEXT, "train: the half that chooses; test: the held-out half, which is reported"),
+        Column("intervention", TEXT, "ablate, negate, rescale, revert, amplify, steer or latents"),
         Column("set", TEXT, "name of the set of units"),
+        Column("description", TEXT, "what the set is, or what the control is matched to"),
         Column("size", INT, "units in the set"),
-        Column("dose", FLOAT, "strength, or steps for relearning"),
-        Column("recovered", FLOAT, "R = (b_bypassed - b_tuned) / (b_base - b_tuned)"),
-        Column("low", FLOAT, "lower end of the 95 % interval"),
-        Column("high", FLOAT, "upper end of the 95 % interval"),
-        Column("is_null", BOOL, "a matched control"),
-        Column("off_target_kl", FLOAT, "KL on unrelated text, nats per token", nullable=True),
-        Column("skills", FLOAT, "share of other skills kept", nullable=True),
+        Column("dose", FLOAT, "strength; what it means for each intervention: audit.causal.interventions"),
+        Column(
+            "recovered",
+            FLOAT,
+            "R = (b_bypassed - b_tuned) / (b_base - b_tuned); null: it broke the model, or the gap may be 0",
+            nullable=True,
+        ),
+        Column("low", FLOAT, "lower end of the 95 % interval, paired over entities", nullable=True),
+        Column("high", FLOAT, "upper end of the 95 % interval", nullable=True),
+        Column("is_null", BOOL, "a control"),
+        Column("chosen", BOOL, "the trial that the fit half chose, where it is reported"),
+        Column("reads_base", BOOL, "activations of the base enter: never evidence for a verdict"),
+        Column(
+            "imports_base",
+            BOOL,
+            "weights of the base enter beyond unembedding rows: it locates a change, and does not show that"
+            " the tuned model's own wiring is intact",
+        ),
+        Column(
+            "off_target_kl", FLOAT, "KL(tuned || bypassed) on unrelated text, nats per token", nullable=True
+        ),
+        Column("off_target_low", FLOAT, "lower end of its interval over documents", nullable=True),
+        Column("off_target_high", FLOAT, "upper end", nullable=True),
+        Column(
+            "skills",
+            FLOAT,
+            "next tokens of that text predicted right, over those of the tuned model",
+            nullable=True,
+        ),
+        Column(
+            "other_suites",
+            FLOAT,
+            "largest mean absolute shift of m on another suite of the run, in its equivalence bands",
+            nullable=True,
+        ),
+        Column("match_norm", FLOAT, "controls: mean norm of their units over the set's", nullable=True),
+        Column("match_activity", FLOAT, "controls: the same of the mean activation", nullable=True),
+        Column("note", TEXT, "what could not be done as wanted", nullable=True),
     ),
 )
 

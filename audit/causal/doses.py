@@ -1,0 +1,121 @@
+"""Dose-response: what each dose of an intervention brings back, chosen on one half and read on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from audit.behaviours.suite import Item, Suite
+from audit.causal.arms import FIT_DOSES, Arm
+from audit.causal.interventions import intervened
+from audit.causal.objective import Objective
+from audit.causal.units import Layout
+from audit.causal.weight_edits import WeightDeltas
+from audit.errors import CheckpointError
+from audit.measures.bootstrap import Estimate, FloatArray
+from audit.measures.recovery import Recovery, recovery
+from audit.progress import Advance
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class Trial(NamedTuple):
+    """An arm at one dose."""
+
+    arm: Arm
+    dose: float
+
+
+class Fitted(NamedTuple):
+    """What a trial recovered on the fit half."""
+
+    trial: Trial
+    share: Estimate
+
+
+@dataclass
+class Bench:
+    """The tuned model, one half of a suite, and the scores that every trial is held against."""
+
+    model: PreTrainedModel
+    layout: Layout
+    deltas: WeightDeltas | None
+    objective: Objective
+    m_base: FloatArray
+    m_tuned: FloatArray
+    batch_size: int
+
+    @contextmanager
+    def under(self, trial: Trial) -> Iterator[None]:
+        """For the length of a block, the model runs under a trial."""
+        what = trial.arm.at(trial.dose)
+        with intervened(self.model, self.layout, [what], trial.arm.deltas or self.deltas):
+            yield
+
+    def scores(self, trial: Trial) -> FloatArray | None:
+        """Scores m of the items under a trial; None where they are not finite: the trial broke the model."""
+        with self.under(trial):
+            try:
+                return self.objective.scores(self.model, self.batch_size).numpy()
+            except CheckpointError:
+                return None
+
+    def recovered(
+        self, trials: Sequence[Trial], *, draws: int, seed: int, progress: Advance = lambda done: None
+    ) -> list[Estimate | None]:
+        """The recovered share of each trial; None where it broke the model, or the gap may be nothing."""
+        found = []
+        for trial in trials:
+            found.append(self.scores(trial))
+            progress(len(self.objective))
+        whole = [m for m in found if m is not None]
+        shares = iter(self.shares(whole, draws, seed).shares or (None,) * len(whole))
+        return [None if m is None else next(shares) for m in found]
+
+    def shares(self, scores: Sequence[FloatArray], draws: int, seed: int) -> Recovery:
+        """The recovered shares of some scores, and the gap."""
+        own = self.objective
+        groups = np.array(own.groups, dtype=object) if own.contrast else None
+        return recovery(
+            self.m_base,
+            self.m_tuned,
+            scores,
+            np.array(own.entities, dtype=object),
+            group=groups,
+            contrast=own.contrast,
+            draws=draws,
+            seed=seed,
+        )
+
+
+def fit_trials(arms: Sequence[Arm]) -> list[Trial]:
+    """Every arm at the doses among which the fit half chooses."""
+    return [Trial(arm, dose) for arm in arms for dose in FIT_DOSES[arm.action]]
+
+
+def nearest(fitted: Sequence[Fitted], count: int) -> list[Fitted]:
+    """The trials that bring the behaviour nearest to the base's, best first; smaller sets before larger ones.
+
+    Overshooting is as far off as falling short, so a trial that merely breaks something does not win.
+    """
+    return sorted(fitted, key=lambda f: (abs(f.share.value - 1), f.trial.arm.size))[:count]
+
+
+def fewer_items(suite: Suite, split: str, count: int) -> Suite:
+    """The suite with at most `count` items of a split: of all groups and entities in turn."""
+    rank: dict[str, int] = {}
+    turn: dict[tuple[str | None, int], int] = {}
+    ordered: list[tuple[int, int, Item]] = []
+    for item in suite.items:
+        if item.split != split:
+            continue
+        rank[item.entity] = own = rank.get(item.entity, -1) + 1
+        turn[item.group, own] = place = turn.get((item.group, own), -1) + 1
+        ordered.append((own, place, item))
+    chosen = [item for _, _, item in sorted(ordered, key=lambda entry: entry[:2])[:count]]
+    return suite.model_copy(update={"items": tuple(chosen)})
