@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from audit.behaviours.suite import Concept
 from audit.directions.read import Reading
@@ -104,17 +105,16 @@ def concept_rows(
         entities.is_a[entities.train], entities.is_a[~entities.train], effort.shuffles, effort.seed
     )
     rows = []
-    for p, position in enumerate(base.positions):
-        words: Held | None = None
-        for k, layer in enumerate(base.layers):
-            cell = _Cell(base.x_PLND[p, k], tuned.x_PLND[p, k], entities)
-            held = cell.held()
-            words = words or held
-            rows.append(
-                {"suite": suite, "concept": concept.name, "layer": layer, "position": position}
-                | _row(cell, held, words, dealt, effort)
-            )
-            progress(1)
+    with threadpool_limits(limits=1):  # threads slow small matrices down, on a busy machine tenfold
+        for p, position in enumerate(base.positions):
+            words: Held | None = None
+            for k, layer in enumerate(base.layers):
+                cell = _Cell(base.x_PLND[p, k], tuned.x_PLND[p, k], entities)
+                held = cell.held()
+                words = words or held
+                place = {"suite": suite, "concept": concept.name, "layer": layer, "position": position}
+                rows.append(place | _row(cell, held, words, dealt, effort))
+                progress(1)
     return pd.DataFrame(rows)
 
 

@@ -41,7 +41,8 @@ class DirectionComparison:
     norm_ratio: Estimate | None
     """Norm of the tuned direction over the base's, noise included."""
     corrected_norm_ratio: float | None
-    """The same from products across halves, in which noise cancels: 0 for a direction that is gone."""
+    """The same from products across halves, in which noise cancels: 0 for a direction that is gone. None
+    where the base's direction is not reliable."""
     variance_ratio: float | None
     """Variance of entities inside their class along each model's own direction, tuned over base."""
     measurable: bool
@@ -77,13 +78,17 @@ def compare_directions(
         raise ValueError(f"activations of {base.shape} and {tuned.shape} for {len(is_a)} entities")
     if min(is_a.sum(), (~is_a).sum()) < MIN_ENTITIES:
         return NOTHING
+
+    def reaches(reliability: float | None) -> bool:
+        return reliability is not None and reliability >= floor
+
     gram = _Gram(base, tuned)
     rng = np.random.default_rng(seed)
     split = gram.halves(_half_weights(is_a, halves, rng))
     whole = _weights(np.ones((1, len(is_a))), is_a)
     without = _weights(1 - np.eye(len(is_a)), is_a)
     reliabilities = (_stepped_up(split.cosine_base), _stepped_up(split.cosine_tuned))
-    measurable = all(r is not None and r >= floor for r in reliabilities)
+    measurable = all(reaches(r) for r in reliabilities)
     return DirectionComparison(
         cosine=_jackknife(gram.cosine(whole), gram.cosine(without), is_a, bounds=(-1.0, 1.0)),
         reliability_base=reliabilities[0],
@@ -91,7 +96,7 @@ def compare_directions(
         ceiling=_ceiling(*reliabilities),
         corrected_cosine=split.corrected_cosine() if measurable else None,
         norm_ratio=_jackknife(gram.norm_ratio(whole), gram.norm_ratio(without), is_a, bounds=(0.0, np.inf)),
-        corrected_norm_ratio=split.corrected_norm_ratio(),
+        corrected_norm_ratio=split.corrected_norm_ratio() if reaches(reliabilities[0]) else None,
         variance_ratio=_variance_ratio(base, tuned, is_a),
         measurable=measurable,
     )

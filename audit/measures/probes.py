@@ -242,6 +242,32 @@ def null_aucs(train: Texts, test: Texts, dealt: Shuffles) -> FloatArray:
     fit_on, held_out = readout(train.x), readout(test.x)
     found = []
     for fit_class, test_class in zip(dealt.train, dealt.test, strict=True):
-        model = _fit(fit_on, fit_class[train.entity], "lda")
-        found.append(entity_auc(test.entity_means(_scores(model, held_out)), test_class))
+        scores = held_out @ lda_direction(fit_on, fit_class[train.entity])
+        found.append(entity_auc(test.entity_means(scores), test_class))
     return np.array(found)
+
+
+def lda_direction(z: FloatArray, label: BoolArray) -> FloatArray:
+    """Direction [K] of the LDA probe of `fit_probe` in coordinates [N, K]: fast, for fits by the hundred."""
+    covariance = sum(
+        _shrunken_covariance(z[label == side]) * (label == side).mean() for side in (True, False)
+    )
+    direction: FloatArray = np.linalg.lstsq(
+        np.asarray(covariance), z[label].mean(axis=0) - z[~label].mean(axis=0), rcond=None
+    )[0]
+    return direction
+
+
+def _shrunken_covariance(z: FloatArray) -> FloatArray:
+    """Ledoit and Wolf 2004 on standardised coordinates, on their own scale again, as in scikit-learn."""
+    spread = z.std(axis=0)
+    scale = np.where(spread > 1e-12 * np.abs(z).max(initial=1e-300), spread, 1.0)
+    x = (z - z.mean(axis=0)) / scale
+    n, k = x.shape
+    sample = x.T @ x / n
+    mean, squares = float(np.trace(sample)) / k, float((sample**2).sum())
+    distance = squares / k - mean**2
+    error = (float(((x**2).sum(axis=1) ** 2).sum()) / n - squares) / (k * n)
+    shrinkage = min(error, distance) / distance if distance > 0 else 0.0
+    shrunken: FloatArray = ((1 - shrinkage) * sample + shrinkage * mean * np.eye(k)) * np.outer(scale, scale)
+    return shrunken

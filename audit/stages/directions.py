@@ -114,4 +114,5 @@ def _read(audit: AuditInputs, suite: Suite, layers: tuple[int, ...], side: Side)
 
 
 def _no_rows() -> pd.DataFrame:
-    return pd.DataFrame({column.name: [] for column in TABLES["directions"].columns})
+    rows: pd.DataFrame = TABLES["directions"].arrow.empty_table().to_pandas()
+    return rows
