@@ -46,13 +46,17 @@ def compare(
 def run_compare(config: CompareConfig, progress: Progress) -> RunFolder:
     """The audit itself."""
     with prepared(config, progress) as audit, _run_folder(audit) as run, memory_errors():
-        stage = _stage_runner(audit, run)
+        stage, suites = _stage_runner(audit, run), [suite.sha256 for suite in audit.suites]
         stage("preflight", preflight.run)
         stage("weights", weights.run)
-        behaviours = stage("behaviour", behaviour.run, suites=[suite.sha256 for suite in audit.suites])
+        behaviours = stage("behaviour", behaviour.run, suites=suites)
         stage("drift", drift.run)
-        stage("directions", directions.run, suites=[suite.sha256 for suite in audit.suites])
-        stage("verdict", partial(verdict.run, behaviours), behaviour=behaviours.model_dump(mode="json"))
+        known = stage("directions", directions.run, suites=suites)
+        stage(
+            "verdict",
+            partial(verdict.run, behaviours, known, None),
+            evidence=[dumped(found) for found in (behaviours, known)],
+        )
         run.write_claims(compare_claims(run))
     return run
 
@@ -108,6 +112,11 @@ def _run_folder(audit: AuditInputs) -> Iterator[RunFolder]:
     )
     with writing_run(path, manifest, to_toml(settings)) as run:
         yield run
+
+
+def dumped(result: Document | None) -> dict[str, Any] | None:
+    """A result as part of the key of a stage that reads it; None: it was skipped."""
+    return None if result is None else result.model_dump(mode="json")
 
 
 def _stage_runner(audit: AuditInputs, run: RunFolder) -> Callable[..., Any]:

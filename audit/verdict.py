@@ -1,28 +1,51 @@
 """Evidence to verdict, nothing else: pure, and deaf to everything but its arguments.
 
-The words and their rules are those of the README's table. What this version measures (behaviour and drift)
-decides UNCHANGED and INDUCED; whether a behaviour that fell is MASKED, LATENT or ERASED needs
-evidence from inside the model, and without it the verdict is INCONCLUSIVE and says what is missing.
+The words and their rules are those of the README's table. Behaviour alone decides UNCHANGED and INDUCED. A
+behaviour that fell is MASKED where its concept is still decodable on held-out entities and something inside
+the tuned model brings it back; LATENT and ERASED need evidence that this version does not gather, so that
+everything else is INCONCLUSIVE and says what is missing.
 """
 
 from __future__ import annotations
 
-from audit.evidence.schema.results import RELIABILITY_FLOOR, BehaviourVerdict, SuiteResult, TemplateResult
+from dataclasses import dataclass
+
+from audit.evidence.schema.results import (
+    RELIABILITY_FLOOR,
+    BehaviourBypass,
+    BehaviourVerdict,
+    BypassTrial,
+    ConceptDirections,
+    SuiteResult,
+    TemplateResult,
+)
 from audit.evidence.text import text_of
 
 LOST_SHARE_FLOOR = 0.5
 SIGNIFICANCE = 0.05
-LADDER = (
-    "directions: is the knowledge still decodable on held-out entities?",
-    "switches: which units carry the change?",
-    "bypass: does undoing them inside the tuned model bring the behaviour back?",
-    "relearning: how fast does it return by training?",
+BYPASS_FLOOR = 0.3
+"""Lower end of the recovered share from which an internal bypass counts: a starting value."""
+LOCALISED_SHARE, LOCALISED_UNITS = 0.5, 16
+"""A mask is localised where so few units bring back so much."""
+DIRECTIONS = "directions: is the knowledge still decodable on held-out entities?"
+BYPASS = "bypass: does something inside the tuned model bring the behaviour back?"
+GATES = "sparse gates: does the model's own wiring carry it, where single units do not?"
+RELEARNING = "relearning: how fast does it return by training, against a concept it never had?"
+CALIBRATION = (
+    "not measured: this version has no selftest, so its thresholds are starting values and its "
+    "verdicts carry no error rates"
 )
-"""Evidence that tells MASKED, LATENT and ERASED apart."""
-CALIBRATION = "not measured: this version has no selftest, so its verdicts carry no error rates"
 
 
-def decide(suite: SuiteResult) -> BehaviourVerdict:
+@dataclass(frozen=True)
+class Inside:
+    """What was seen inside the models about one behaviour; None: that stage did not run."""
+
+    directions: ConceptDirections | None = None
+    bypass: BehaviourBypass | None = None
+
+
+def decide(suite: SuiteResult, inside: Inside | None = None) -> BehaviourVerdict:
     """The verdict on one behaviour from what this version measures.
 
     UNCHANGED needs every interval, of all templates and of the held-out entities and of all entities, inside
@@ -43,7 +66,7 @@ def decide(suite: SuiteResult) -> BehaviourVerdict:
     if rose:
         return _induced(suite, rose)
     if suite.primary in fell:
-        return _fell(suite, fell)
+        return _fell(suite, fell, inside or Inside())
     return _inconclusive(suite, _undecided(suite, fell), ["more items or entities, or templates that agree"])
 
 
@@ -113,18 +136,77 @@ def _induced(suite: SuiteResult, rose: list[TemplateResult]) -> BehaviourVerdict
     return BehaviourVerdict(name=suite.name, verdict="INDUCED", reasons=reasons, missing=missing)
 
 
-def _fell(suite: SuiteResult, fell: list[TemplateResult]) -> BehaviourVerdict:
+def _fell(suite: SuiteResult, fell: list[TemplateResult], inside: Inside) -> BehaviourVerdict:
     share = suite.primary.lost_share
     said = f"it fell in {_forms(fell)}, {suite.unit}"
     if share is None or not _above(share.low, LOST_SHARE_FLOOR):
         lost = "undefined" if share is None else text_of(share, ".0%")
-        reason = f"{said}, but the lost share is {lost}: partial or uncertain"
-    else:
-        reason = (
-            f"{said}: in {suite.primary_template} form {share.value:.0%} of the base's effect is lost; "
-            "masked, latent or erased cannot be told from behaviour alone"
+        return _inconclusive(suite, f"{said}, but the lost share is {lost}: partial or uncertain", [GATES])
+    said += f": in {suite.primary_template} form {share.value:.0%} of the base's effect is lost"
+    known, bypass = _knowledge(inside.directions), _way_back(inside.bypass)
+    masked = known.found and bypass.found
+    return BehaviourVerdict(
+        name=suite.name,
+        verdict="MASKED" if masked else "INCONCLUSIVE",
+        reasons=[said, *known.said, *bypass.said],
+        missing=[RELEARNING] if masked else [*known.missing, *bypass.missing, GATES, RELEARNING],
+    )
+
+
+@dataclass(frozen=True)
+class _Rung:
+    """One rung of the ladder: whether it bears, what to say of it, and what it lacks."""
+
+    found: bool
+    said: list[str]
+    missing: list[str]
+
+
+def _knowledge(directions: ConceptDirections | None) -> _Rung:
+    """Is the concept decodable in the tuned model, on held-out entities, where the base holds it?"""
+    if directions is None:
+        return _Rung(False, [], [DIRECTIONS])
+    cell = directions.chosen
+    if directions.unreadable is not None or cell is None:
+        return _Rung(False, [f"the concept cannot be probed: {directions.unreadable}"], [DIRECTIONS])
+    where = f"layer {cell.layer}, {cell.position} position, {directions.entities_test} held-out entities"
+    aucs = f"probe AUC base {text_of(cell.auc_base, '.2f')}, tuned {text_of(cell.auc_tuned, '.2f')}"
+    words = {
+        "yes": "the concept is still decodable in the tuned model",
+        "between": "whether the concept is still decodable is unclear",
+        "no": "the concept is not decodable in the tuned model where the base holds it",
+        "unknown": "the concept was not decodable enough in the base to say what became of it",
+    }
+    known = directions.decodable if directions.base_decodable == "yes" else "unknown"
+    said = f"{words[known]} ({where}: {aucs}, shuffled classes reach {cell.null_high:.2f})"
+    return _Rung(known == "yes", [said], [] if known in ("yes", "no") else [DIRECTIONS])
+
+
+def _way_back(bypass: BehaviourBypass | None) -> _Rung:
+    """Does something inside the tuned model, without the base's weights or activations, bring it back?"""
+    if bypass is None:
+        return _Rung(False, [], [BYPASS])
+    trial = bypass.internal
+    if trial is None or trial.recovered is None:
+        return _Rung(
+            False, ["no intervention inside the tuned model could be read on held-out items"], [BYPASS]
         )
-    return _inconclusive(suite, reason, list(LADDER))
+    said = (
+        f"{trial.intervention} of {trial.description} (dose {trial.dose:g}) brings back "
+        f"{text_of(trial.recovered, '.0%')} of the loss on held-out items; {_controls(trial)}"
+    )
+    if not trial.may_support:
+        return _Rung(False, [f"{said}; it does not count: {'; '.join(trial.why_not)}"], [])
+    if not _above(trial.recovered.low, BYPASS_FLOOR):
+        return _Rung(False, [f"{said}; below the floor of {BYPASS_FLOOR:.0%}"], [])
+    few = trial.size <= LOCALISED_UNITS and trial.recovered.value >= LOCALISED_SHARE
+    return _Rung(True, [f"{said}: {'localised' if few else 'distributed'}"], [])
+
+
+def _controls(trial: BypassTrial) -> str:
+    if trial.random_max is None:
+        return "no control could be made"
+    return f"{trial.random_sets} controls ({trial.controls}) at most {trial.random_max:.0%}"
 
 
 def _interval(result: TemplateResult) -> str:

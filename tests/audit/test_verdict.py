@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
+from audit.evidence.invent import invented_document
 from audit.evidence.schema.documents import Estimate
-from audit.evidence.schema.results import FlipsResult, SuiteResult, TemplateResult
-from audit.verdict import LADDER, decide
+from audit.evidence.schema.results import (
+    BehaviourBypass,
+    BypassTrial,
+    ConceptDirections,
+    FlipsResult,
+    ProbeCell,
+    SuiteResult,
+    TemplateResult,
+)
+from audit.verdict import BYPASS, DIRECTIONS, GATES, RELEARNING, Inside, decide
 
 
 def estimate(value: float, half: float = 0.1) -> Estimate:
@@ -34,6 +44,7 @@ def suite(*results: TemplateResult, **changes: Any) -> SuiteResult:
     return SuiteResult(**{**fields, **changes})
 
 
+LADDER = [DIRECTIONS, BYPASS, GATES, RELEARNING]
 FELL = {"change": estimate(-1.8), "equivalent": False, "lost_share": estimate(0.9), "tuned_above_null": False}
 ROSE = {"change": estimate(1.0), "equivalent": False}
 
@@ -55,7 +66,7 @@ def test_an_unreliable_suite_carries_no_verdict_however_equal(reliability: float
 def test_a_behaviour_that_fell_waits_for_evidence_from_inside() -> None:
     found = decide(suite(result(**FELL)))
     assert found.verdict == "INCONCLUSIVE"
-    assert found.missing == list(LADDER)
+    assert found.missing == LADDER
     assert "90%" in found.reasons[0]
 
 
@@ -120,8 +131,8 @@ def test_every_form_is_read() -> None:
 
 def test_a_fall_must_survive_the_correction_over_suites() -> None:
     found = decide(suite(result(**FELL, q_value=0.2)))
-    assert found.missing != list(LADDER)
-    assert decide(suite(result(**FELL, q_value=0.01))).missing == list(LADDER)
+    assert found.missing != LADDER
+    assert decide(suite(result(**FELL, q_value=0.01))).missing == LADDER
 
 
 def test_an_unbounded_interval_decides_nothing() -> None:
@@ -129,3 +140,63 @@ def test_an_unbounded_interval_decides_nothing() -> None:
     found = decide(suite(result(change=wide, equivalent=False)))
     assert found.verdict == "INCONCLUSIVE"
     assert "[-inf, inf]" in found.reasons[0]
+
+
+def inside(decodable: str = "yes", recovered: Estimate | None = None, **trial: Any) -> Inside:
+    """Evidence from inside the models: a concept that was decodable in the base, and one way back."""
+    rng = np.random.default_rng(0)
+    directions = invented_document(
+        ConceptDirections, rng, decodable=decodable, base_decodable="yes", unreadable=None,
+        chosen=invented_document(ProbeCell, rng),
+    )  # fmt: skip
+    fields = {
+        "recovered": recovered or estimate(0.9), "may_support": True, "why_not": [], "size": 4,
+        "random_max": 0.05,
+        **trial,
+    }  # fmt: skip
+    way = invented_document(BypassTrial, rng, **fields)
+    return Inside(directions, invented_document(BehaviourBypass, rng, internal=way))
+
+
+def test_masked_needs_the_knowledge_and_a_way_back() -> None:
+    found = decide(suite(result(**FELL)), inside())
+    assert found.verdict == "MASKED"
+    assert found.missing == [RELEARNING]
+    assert "localised" in found.reasons[-1]
+    many = decide(suite(result(**FELL)), inside(size=200))
+    assert many.verdict == "MASKED"
+    assert "distributed" in many.reasons[-1]
+
+
+@pytest.mark.parametrize(
+    ("evidence", "lacks"),
+    [
+        (Inside(), DIRECTIONS),
+        (Inside(inside().directions), BYPASS),
+        (Inside(None, inside().bypass), DIRECTIONS),
+        (inside("between"), DIRECTIONS),
+        (inside("no"), GATES),
+        (inside(recovered=estimate(0.35, 0.1)), GATES),
+        (inside(may_support=False, why_not=["it wrecks other skills"]), GATES),
+    ],
+)
+def test_without_either_a_fallen_behaviour_stays_open(evidence: Inside, lacks: str) -> None:
+    found = decide(suite(result(**FELL)), evidence)
+    assert found.verdict == "INCONCLUSIVE"
+    assert lacks in found.missing
+    assert RELEARNING in found.missing
+
+
+def test_what_was_not_decodable_in_the_base_is_not_called_lost() -> None:
+    evidence = inside()
+    assert evidence.directions is not None
+    weak = evidence.directions.model_copy(update={"base_decodable": "between", "decodable": "no"})
+    found = decide(suite(result(**FELL)), Inside(weak, evidence.bypass))
+    assert found.verdict == "INCONCLUSIVE"
+    assert any("not decodable enough in the base" in reason for reason in found.reasons)
+
+
+def test_evidence_from_inside_never_overrules_behaviour() -> None:
+    assert decide(suite(result()), inside()).verdict == "UNCHANGED"
+    partial = decide(suite(result(**{**FELL, "lost_share": estimate(0.55)})), inside())
+    assert partial.verdict == "INCONCLUSIVE"
