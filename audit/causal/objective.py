@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from audit.behaviours.logprobs import Total, check_requests, row_logprobs, rows_of
+from audit.behaviours.logprobs import Row, Total, check_requests, row_logprobs, rows_of
 from audit.behaviours.suite import Suite
 from audit.behaviours.tokens import Request, requests_of
 from audit.errors import CheckpointError, SuiteError
@@ -103,9 +103,21 @@ class Objective:
         """
         requests = [self.requests[row] for row in rows]
         check_requests(model, requests, self.vocabulary)
-        found = row_logprobs(model, requests, rows_of(requests), self.vocabulary)
+        found = row_logprobs(model, requests, self.sequences(rows), self.vocabulary)
         scores = [self._score(found, k, row) for k, row in enumerate(rows)]
         return _finite(torch.stack(scores), requests)
+
+    def sequences(self, rows: Sequence[int]) -> list[Row]:
+        """The token sequences that `m` of these items runs, in the order of its batch.
+
+        No two items share one, so that the gradient at a sequence is that of one item: the first of its
+        `targets` says which, as a place in `rows`.
+        """
+        return [
+            Row(row.ids, tuple((k, j) for _, j in row.targets))
+            for k, number in enumerate(rows)
+            for row in rows_of([self.requests[number]])
+        ]
 
     def effect(self, m: Float[Tensor, " n"], rows: Sequence[int] | None = None) -> Float[Tensor, ""]:
         """The effect b of all items; given `rows`, their part of that sum."""

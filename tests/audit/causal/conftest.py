@@ -110,7 +110,7 @@ def plant(tiny_model: Any, tiny_tokenizer: Any, tiny_suite: Callable[..., Path])
 
 @pytest.fixture
 def strongest(plant: Plant) -> Callable[..., list[Unit]]:
-    """The units of a kind on whose write weights the behaviour depends most: `strongest("neuron", 4, "llama")`."""
+    """The units of a kind on whose write weights the behaviour depends most: `strongest("neuron", 4)`."""
 
     def choose(kind: Any, count: int, architecture: str = "llama", **settings: Any) -> list[Unit]:
         world = plant([], architecture, noise=0.0, **settings)
