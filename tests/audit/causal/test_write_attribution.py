@@ -64,7 +64,7 @@ def test_a_silenced_latent_is_active_and_its_effect_is_gone(plant: Any) -> None:
     assert set(found["behaviour"]) == {world.fit.suite}
     row = found[found["latent"] == silent].iloc[0]
     assert row["effect_base"] == pytest.approx(plain.set_index("latent").loc[silent, "effect_base"], rel=1e-4)
-    assert abs(row["effect_tuned"]) < 0.15 * abs(row["effect_base"])
+    assert abs(row["effect_tuned"]) < 0.25 * abs(row["effect_base"])
     assert row["low"] <= row["difference"] <= row["high"]
 
 
