@@ -15,15 +15,16 @@ from audit.evidence.schema.tables import BOOL, FLOAT, FLOATS, INT, TEXT, TEXTS
 
 D = TypeVar("D", bound=Document)
 SUITES = ("gender-occupation", "partisan-lean")
-HOOK = "blocks.2.hook_resid_post"
+HOOKS = ("blocks.2.hook_resid_post", "blocks.3.hook_resid_post")
 ROWS = 48
 ENTRIES = 2
 """Entries of an invented list."""
 CHOICES: dict[str, tuple[str, ...]] = {
-    "suite": SUITES, "behaviour": SUITES, "split": ("train", "test"), "template": ("plain", "chat"),
+    "suite": SUITES, "name": SUITES, "behaviour": SUITES,
+    "split": ("train", "test"), "template": ("plain", "chat"),
     "model": ("base", "tuned"), "source": ("base", "tuned"), "group": ("female-typed", "male-typed"),
     "category": ("work", "home"), "entity": ("nurse", "plumber", "clerk", "pilot"),
-    "stratum": ("top", "quantile", "random"), "role": ("user", "assistant"), "hook": (HOOK,),
+    "stratum": ("top", "quantile", "random"), "role": ("user", "assistant"), "hook": HOOKS,
     "intervention": ("ablate", "rescale", "revert"), "set": ("found", "random"),
     "channel": ("total", "parity"),
     "arm": ("attack", "correct label"), "measure": ("trained item", "held-out items"),
@@ -47,10 +48,17 @@ def invented_rows(table: Table, rng: np.random.Generator, rows: int = ROWS) -> p
     return pd.DataFrame({c.name: _column(table.name, c.name, c.type, rng, rows) for c in table.columns})
 
 
-def invented_document(model: type[D], rng: np.random.Generator, **given: Any) -> D:
-    """A document whose fields are drawn by their types; `given` ones are as given."""
+def invented_document(model: type[D], rng: np.random.Generator, place: int = 0, **given: Any) -> D:
+    """A document whose fields are drawn by their types; `given` ones are as given.
+
+    Args:
+        model: what to draw.
+        rng: of all numbers.
+        place: in the list that it will stand in, so that its names differ from its neighbours'.
+        given: fields that are not drawn.
+    """
     drawn = {
-        name: given[name] if name in given else _value(name, field.annotation, rng)
+        name: given[name] if name in given else _value(name, field.annotation, rng, place)
         for name, field in model.model_fields.items()
     }
     return model(**drawn)
@@ -61,28 +69,33 @@ def estimate(value: float, half: float = 0.1, n: int = 24) -> Estimate:
     return Estimate(value=value, low=value - half, high=value + half, n=n)
 
 
-def _value(name: str, kind: Any, rng: np.random.Generator) -> Any:
+def _value(name: str, kind: Any, rng: np.random.Generator, place: int = 0) -> Any:
+    """A value of one type; entries of a list take the choices of their name in turn."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Literal:
         return parts[int(rng.integers(len(parts)))]
     if origin in (Union, types.UnionType):
-        return _value(name, next(part for part in parts if part is not type(None)), rng)
+        return _value(name, next(part for part in parts if part is not type(None)), rng, place)
     if origin is list:
-        return [_value(name, parts[0], rng) for _ in range(ENTRIES)]
+        return [_value(name, parts[0], rng, place) for place in range(ENTRIES)]
     if origin is dict:
         return {f"{name}-{i}": _value(name, parts[1], rng) for i in range(ENTRIES)}
     if kind is Estimate:
         return estimate(round(float(rng.random()), 4))
     if isinstance(kind, type) and issubclass(kind, Document):
-        return invented_document(kind, rng)
+        return invented_document(kind, rng, place)
     makers: dict[Any, Callable[[], Any]] = {
         bool: lambda: bool(rng.random() < 0.5),
         int: lambda: int(rng.integers(1, 12)),
         float: lambda: round(float(rng.random()), 4),
-        str: lambda: CHOICES.get(name, (f"invented {name}",))[0],
+        str: lambda: _chosen(CHOICES.get(name, (f"invented {name}",)), place),
         Any: lambda: None,
     }
     return makers[kind]()
+
+
+def _chosen(choices: tuple[str, ...], place: int) -> str:
+    return choices[place % len(choices)]
 
 
 def _column(table: str, name: str, kind: Any, rng: np.random.Generator, rows: int) -> Any:

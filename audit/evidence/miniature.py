@@ -14,7 +14,7 @@ import numpy as np
 
 from audit.evidence.claims import LEDGERS
 from audit.evidence.files import sha256_file, sha256_json, write_json, write_text
-from audit.evidence.invent import ROWS, SUITES, estimate, invented_rows
+from audit.evidence.invent import ROWS, SUITES, estimate, invented_document, invented_rows
 from audit.evidence.run import CONFIG, RunFolder
 from audit.evidence.schema import TABLES, documents, results
 from audit.evidence.stage import StageFolder, stage_files
@@ -30,10 +30,10 @@ def write_miniatures(folder: Path) -> list[Path]:
             "preflight": (_preflight(), ()),
             "weights": (_weights(), ("weights",)),
             "behaviour": (_behaviour(), ("items",)),
-            "directions": (None, ("directions",)),
-            "features": (None, ("features", "examples")),
+            "directions": (_drawn(results.DirectionsResult), ("directions",)),
+            "features": (_drawn(results.FeaturesResult), ("features", "examples")),
             "switches": (None, ("units",)),
-            "bypass": (None, ("doses",)),
+            "bypass": (_drawn(results.BypassResult), ("doses",)),
             "drift": (_drift(), ("drift",)),
             "verdict": (_verdict(), ()),
         },
@@ -96,6 +96,10 @@ def _manifest(kind: documents.RunKind, done: dict[str, str], config: str) -> doc
         },
         config=config,
     )
+
+
+def _drawn(model: type[documents.Document]) -> documents.Document:
+    return invented_document(model, np.random.default_rng(0))
 
 
 def _preflight() -> results.PreflightResult:

@@ -1,13 +1,8 @@
-"""Results to printable sentences: each with its number, its interval and where the evidence lies."""
+"""Sentences on what the models do and how far they moved: verdicts, behaviour, drift, weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from audit.evidence.files import sha256_file
-from audit.evidence.run import RunFolder
-from audit.evidence.schema.documents import Claim, Claims, Estimate, Evidence, RunKind
+from audit.evidence.claims.ledger import Ledger
 from audit.evidence.schema.results import (
     BehaviourResult,
     DriftResult,
@@ -25,65 +20,8 @@ POSITIONS = {
 }
 
 
-class Ledger:
-    """Collects the claims of one run; every claim points at a value in a stage's result."""
-
-    def __init__(self, run: RunFolder) -> None:
-        self.run = run
-        self.claims: list[Claim] = []
-        self._hashes: dict[str, str] = {}
-
-    def add(self, name: str, stage: str, pointer: str, statement: str, value: Any, **fields: Any) -> None:
-        """Adds one claim; an `Estimate` brings its interval and n along."""
-        if isinstance(value, Estimate):
-            fields = {"low": value.low, "high": value.high, "n": value.n, **fields}
-            value = value.value
-        evidence = Evidence(file=f"stages/{stage}/result.json", sha256=self._sha256(stage), pointer=pointer)
-        self.claims.append(Claim(id=name, statement=statement, value=value, evidence=evidence, **fields))
-
-    def _sha256(self, stage: str) -> str:
-        if stage not in self._hashes:
-            self._hashes[stage] = sha256_file(self.run.stage_path(stage) / "result.json")
-        return self._hashes[stage]
-
-
-def compare_claims(run: RunFolder) -> Claims:
-    """The ledger of a finished `compare` run, in the order of a report."""
-    ledger = Ledger(run)
-    _verdicts(ledger, run.result("verdict"))
-    _behaviour(ledger, run.result("behaviour"))
-    _drift(ledger, run.result("drift"))
-    _weights(ledger, run.result("weights"))
-    return Claims(claims=ledger.claims)
-
-
-def train_claims(run: RunFolder) -> Claims:
-    """The ledger of a finished `train` run."""
-    ledger, result = Ledger(run), run.result("train")
-    said = {
-        "reward_first": "Mean reward over the first tenth of the steps",
-        "reward_last": "Mean reward over the last tenth of the steps",
-        "dead_groups": "Share of sampled groups without reward variance",
-        "exact_kl_last": "KL(reference || policy) before the last step, nats per penalised token",
-        "had_gradient": "Some group had reward variance, so something could be learned",
-    }
-    values = result.model_dump()
-    for name, text in said.items():
-        ledger.add(f"train/{name}", "train", f"/{name}", f"{text}: {_said(values[name])}.", values[name])
-    return Claims(claims=ledger.claims)
-
-
-def plain_claims(run: RunFolder) -> Claims:
-    """One claim per number or word at the top of each result: for kinds of run without sentences yet."""
-    ledger = Ledger(run)
-    for stage in run.manifest().stages:
-        for name, value in run.result(stage).model_dump(mode="json").items():
-            if isinstance(value, bool | int | float | str):
-                ledger.add(f"{stage}/{name}", stage, f"/{name}", f"{stage}: {name} is {value}.", value)
-    return Claims(claims=ledger.claims)
-
-
-def _verdicts(ledger: Ledger, result: VerdictResult) -> None:
+def verdicts(ledger: Ledger, result: VerdictResult) -> None:
+    """What was concluded on each behaviour, and with which error rates."""
     for i, found in enumerate(result.behaviours):
         statement = f"Verdict on {found.name}: {found.verdict}, because {'; '.join(found.reasons)}."
         ledger.add(
@@ -103,7 +41,8 @@ def _verdicts(ledger: Ledger, result: VerdictResult) -> None:
     )
 
 
-def _behaviour(ledger: Ledger, result: BehaviourResult) -> None:
+def behaviour(ledger: Ledger, result: BehaviourResult) -> None:
+    """What every suite says of the two models."""
     for i, suite in enumerate(result.suites):
         at, name = f"/suites/{i}", f"behaviour/{suite.name}"
         reliability = "undefined" if suite.reliability is None else f"{suite.reliability:.2f}"
@@ -149,7 +88,8 @@ def _significance(found: TemplateResult) -> str:
     return f"p = {found.p_value:.3g}{corrected}"
 
 
-def _drift(ledger: Ledger, result: DriftResult) -> None:
+def drift(ledger: Ledger, result: DriftResult) -> None:
+    """How far the model moved along its own text."""
     floor = (
         f"noise floor {result.noise_floor.upper:.3g} nats (the base reloaded in {result.noise_floor.dtype})"
     )
@@ -169,7 +109,8 @@ def _drift(ledger: Ledger, result: DriftResult) -> None:
     ledger.add("drift/position", "drift", "/position", statement, result.position)
 
 
-def _weights(ledger: Ledger, result: WeightsResult) -> None:
+def weights(ledger: Ledger, result: WeightsResult) -> None:
+    """How much of the weights moved."""
     ledger.add(
         "weights/relative_change",
         "weights",
@@ -187,16 +128,3 @@ def _weights(ledger: Ledger, result: WeightsResult) -> None:
         result.unchanged_share,
         n=result.parameters,
     )
-
-
-def _said(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else f"{value:.4g}"
-
-
-LEDGERS: dict[RunKind, Callable[[RunFolder], Claims]] = {
-    "compare": compare_claims,
-    "train": train_claims,
-    "attack": plain_claims,
-    "selftest": plain_claims,
-}
-"""How the claims of each kind of run follow from its results."""
