@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,8 @@ def write(path: Path, state: Checkpoint, identity: Mapping[str, Any]) -> None:
             fix="make room and repeat the command",
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # not there, or in no folder at all
+            temporary.unlink()
 
 
 def read(path: Path, identity: Mapping[str, Any]) -> Checkpoint | None:

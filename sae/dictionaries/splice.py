@@ -150,7 +150,7 @@ def _mean(
 def _batches(info: TokenInfo, documents: Sequence[Document], batch_size: int) -> Iterator[_Batch]:
     """The documents of a pool; its tokens are in the order of documents and positions."""
     device = info.document_N.device
-    for numbers in info.document_N.unique().split(batch_size):
+    for numbers in torch.unique(info.document_N).split(batch_size):
         texts = [documents[number].tokens for number in numbers.tolist()]
         width = max(map(len, texts))
         ids = torch.tensor([[*text, *[0] * (width - len(text))] for text in texts], device=device)

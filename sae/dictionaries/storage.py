@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -162,4 +163,5 @@ def _whole(path: Path, write: Any) -> None:
         write(temporary)
         temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # not there, or in no folder at all
+            temporary.unlink()

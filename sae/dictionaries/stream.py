@@ -35,7 +35,7 @@ class Batches:
     def __init__(self, make_stream: MakeStream, size: int, position: Position = START) -> None:
         self._make, self._size = make_stream, size
         self.position = position
-        self._read = position
+        self._read = Position(position.epoch)
         self._stream = make_stream(position.epoch)
         self._held: list[Tensor] = []
         self._lengths: dict[int, int] = {}
