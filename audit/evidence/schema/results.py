@@ -108,6 +108,58 @@ class BehaviourResult(Document):
     warnings: list[str]
 
 
+class ArmResult(Document):
+    """One way of asking the tuned model again, on held-out items."""
+
+    arm: str
+    """prefill, system, few-shot, temperature or amplify."""
+    variant: str
+    dose: float
+    scale: Literal["log-odds", "share"]
+    """share: the expected share of samples that show the behaviour, of those that show or do not, exact."""
+    is_control: bool
+    """It asks for nothing: what it brings back, any prompt does."""
+    black_box: bool
+    """The tuned model alone is enough. amplify reads the base's logits too; there, with one token per side,
+    the recovered share is the dose by construction."""
+    b_base: float
+    b_tuned: float
+    b_arm: float
+    b_arm_base: float | None
+    """The base under the same arm."""
+    recovered: Estimate | None
+    """(b_arm - b_tuned) / (b_base - b_tuned); None where the gap on these items may be 0."""
+    beyond_base: Estimate | None
+    """The same after taking off what the arm does to the base."""
+
+
+class SuiteElicitation(Document):
+    """One suite: did asking differently return the behaviour?"""
+
+    suite: str
+    form: str
+    """The form that carries the verdict; the arms are asked in it."""
+    not_tried: str | None = None
+    """Why no arm was tried, if so."""
+    items: int = 0
+    entities: int = 0
+    arms: list[ArmResult] = Field(default_factory=list)
+    best: ArmResult | None = None
+    """The black-box arm, controls aside, with the largest recovered share; the largest of several is
+    optimistic."""
+    brings_back: Literal["yes", "partly", "no", "unknown"] = "unknown"
+    """yes: an arm returns at least half (lower end), beyond what it does to the base and beyond all controls;
+    partly: the same with more than nothing; no: all upper ends are below half; unknown: anything else."""
+    skipped: list[str] = Field(default_factory=list)
+    """Arms that could not be asked, and why."""
+
+
+class ElicitResult(Document):
+    """Result of the stage `elicit`."""
+
+    suites: list[SuiteElicitation]
+
+
 class ProbeCell(Document):
     """One layer and position of a concept, probed on held-out entities."""
 
@@ -270,8 +322,8 @@ class BehaviourBypass(Document):
 
     name: str
     template: str
-    items_fit: int
-    items_held: int
+    entities: int
+    """Held-out entities behind each R."""
     internal: BypassTrial | None
     """Nearest to the base of what changes the tuned model with nothing but itself, and unembedding rows."""
     revert: BypassTrial | None
@@ -291,8 +343,6 @@ class BypassResult(Document):
     skills_budget: float
     least_random: int
     """Controls without which nothing counts as above random."""
-    tokens: int
-    """Tokens of unrelated text."""
     not_measured: list[str]
 
 
@@ -431,6 +481,7 @@ RESULTS: dict[str, type[Document]] = {
     "weights": WeightsResult,
     "behaviour": BehaviourResult,
     "drift": DriftResult,
+    "elicit": ElicitResult,
     "directions": DirectionsResult,
     "features": FeaturesResult,
     "bypass": BypassResult,
