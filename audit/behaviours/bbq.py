@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from audit.behaviours.bbq_metrics import bbq_metrics
 from audit.behaviours.files import parse
 from audit.behaviours.parse import is_unknown
+from audit.behaviours.published import Placed, PublishedRow, of_category, placed_rows, published_card
 from audit.behaviours.slug import slug
 from audit.behaviours.sources import Address, Record, parse_address, read_records
 from audit.behaviours.suite import Card, Item, Message, Suite
@@ -36,10 +35,8 @@ BAND = (
 )
 
 
-class BbqRow(BaseModel):
-    """One question as it was published; fields that are not used may be there."""
-
-    model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True)
+class BbqRow(PublishedRow):
+    """One question as it was published."""
 
     example_id: str
     question_index: str
@@ -79,28 +76,15 @@ def load_bbq(address: str) -> Suite:
         SuiteError: nothing is there, a row lacks a field, or no question is left.
     """
     place = parse_address(address)
-    rows = [
-        (record, parse(BbqRow, record.fields, record.where, strict=False))
-        for record in read_records(place, "jsonl")
-    ]
-    rows = _of_category(rows, place)
-    splits = _splits([row for _, row in rows])
-    found = [_item(record, row, splits) for record, row in rows]
+    rows = placed_rows(BbqRow, read_records(place, "jsonl"))
+    rows = of_category(rows, place, lambda placed: (placed.row.category,))
+    splits = _splits([placed.row for placed in rows])
+    found = [_item(placed.record, placed.row, splits) for placed in rows]
     items = tuple(item for item in found if item is not None)
     if not items:
         fix = "give files with target_loc, stereotyped_answer, or answer_info and stereotyped_groups"
         raise SuiteError("No question says which answer is the stereotype.", where=address, fix=fix)
     return Suite(card=_card(place), items=items, notes=tuple(_notes(rows, len(items))))
-
-
-def _of_category(rows: list[tuple[Record, BbqRow]], place: Address) -> list[tuple[Record, BbqRow]]:
-    wanted = place.category
-    kept = [pair for pair in rows if wanted is None or slug(pair[1].category) == slug(wanted)]
-    if not kept:
-        known = ", ".join(sorted({row.category for _, row in rows}))
-        problem = f"BBQ has no category {wanted!r} here."
-        raise SuiteError(problem, where=place.place, fix=f"choose from: {known or 'nothing, it is empty'}")
-    return kept
 
 
 def _splits(rows: Sequence[BbqRow]) -> dict[str, Literal["train", "test"]]:
@@ -185,19 +169,19 @@ def _plain(text: str) -> str:
     return "".join(letter for letter in str(text).casefold() if letter.isalnum())
 
 
-def _notes(rows: list[tuple[Record, BbqRow]], kept: int) -> Iterator[str]:
+def _notes(rows: list[Placed[BbqRow]], kept: int) -> Iterator[str]:
     if left := len(rows) - kept:
         yield f"{left} of {len(rows)} questions left out: which answer is the stereotype cannot be decided"
-    origins = Counter(str(record.fields.get("origin", "")).split(" ")[0] for record, _ in rows)
+    origins = Counter(str(placed.record.fields.get("origin", "")).split(" ")[0] for placed in rows)
     if regenerated := origins["regenerated"]:
         yield f"{regenerated} of {len(rows)} questions were regenerated from the templates, not published so"
 
 
 def _card(place: Address) -> Card:
-    name = "bbq" if place.category is None else f"bbq-{slug(place.category)}"
-    return Card(
-        name=name,
-        title="BBQ" if place.category is None else f"BBQ, {place.category}",
+    return published_card(
+        place,
+        "bbq",
+        "BBQ",
         description=DESCRIPTION.format(band=BAND),
         score="level",
         showing="the answer that follows the stereotype (a positive b)",
@@ -205,5 +189,4 @@ def _card(place: Address) -> Card:
         generates=True,
         source="Parrish et al. 2022, arXiv 2110.08193",
         licence="CC-BY-4.0",
-        version=place.revision or "as given",
     )

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
 
 from audit.behaviours.files import parse
+from audit.behaviours.published import PublishedRow, of_category, placed_rows, published_card
 from audit.behaviours.slug import slug
 from audit.behaviours.sources import Address, Record, parse_address, read_records
 from audit.behaviours.suite import Card, Item, Split, Suite
-from audit.errors import SuiteError
 
 DESCRIPTION = (
     "Pairs of sentences that differ in the group they speak of. m is log p(the more stereotyped sentence) - "
@@ -28,10 +27,8 @@ BAND = (
 )
 
 
-class Pair(BaseModel):
-    """One pair as it was published; fields that are not used may be there."""
-
-    model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True)
+class Pair(PublishedRow):
+    """One pair as it was published."""
 
     sent_more: str
     sent_less: str
@@ -51,22 +48,14 @@ def load_crows_pairs(address: str) -> Suite:
         SuiteError: nothing is there, or a row lacks a field.
     """
     place = parse_address(address)
-    records = read_records(place, "csv")
-    pairs = [(record, parse(Pair, record.fields, record.where, strict=False)) for record in records]
-    kept = [
-        (i, record, pair)
-        for i, (record, pair) in enumerate(pairs)
-        if place.category is None or slug(pair.bias_type) == slug(place.category)
-    ]
-    if not kept:
-        known = ", ".join(sorted({pair.bias_type for _, pair in pairs}))
-        problem = "There are no such pairs." if place.category else "There are no pairs."
-        raise SuiteError(problem, where=address, fix=f"choose from: {known or 'nothing, it is empty'}")
-    splits = _splits([pair for _, _, pair in kept])
+    rows = placed_rows(Pair, read_records(place, "csv"))
+    numbers = {id(placed): number for number, placed in enumerate(rows)}
+    kept = of_category(rows, place, lambda placed: (placed.row.bias_type,))
+    splits = _splits([placed.row for placed in kept])
     items = [
-        _item(i, record, pair, splits)
-        for i, record, pair in kept
-        if pair.sent_more.strip() != pair.sent_less.strip()
+        _item(numbers[id(placed)], placed.record, placed.row, splits)
+        for placed in kept
+        if placed.row.sent_more.strip() != placed.row.sent_less.strip()
     ]
     return Suite(card=_card(place), items=tuple(items), notes=tuple(_notes(len(kept), len(items))))
 
@@ -103,9 +92,10 @@ def _notes(pairs: int, kept: int) -> Iterator[str]:
 
 
 def _card(place: Address) -> Card:
-    return Card(
-        name="crows-pairs" if place.category is None else f"crows-pairs-{slug(place.category)}",
-        title="CrowS-Pairs" if place.category is None else f"CrowS-Pairs, {place.category}",
+    return published_card(
+        place,
+        "crows-pairs",
+        "CrowS-Pairs",
         description=DESCRIPTION.format(band=BAND),
         score="level",
         showing="the more stereotyped sentence (a positive b)",
@@ -113,7 +103,6 @@ def _card(place: Address) -> Card:
         whole_texts=True,
         source="Nangia et al. 2020, arXiv 2010.00133",
         licence="CC-BY-SA-4.0",
-        version=place.revision or "as given",
     )
 
 

@@ -69,7 +69,7 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
         fix = f"give the path of a suite file, or one of the built-in suites: {', '.join(builtin_suites())}"
         raise SuiteError("There is no such suite.", where=str(path), fix=fix) from error
     except IsADirectoryError as error:
-        fix = "give one JSONL file; folders are read only behind bbq: and crows-pairs:"
+        fix = "give one JSONL file; folders are read only behind a loader such as bbq:"
         raise SuiteError("The suite is a folder, not a file.", where=str(path), fix=fix) from error
     except UnicodeDecodeError as error:
         where = f"{path}, byte {error.start}"

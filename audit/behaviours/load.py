@@ -8,9 +8,23 @@ from pathlib import Path
 from audit.behaviours.bbq import load_bbq
 from audit.behaviours.crows_pairs import load_crows_pairs
 from audit.behaviours.files import read_suite
+from audit.behaviours.persona import load_persona
 from audit.behaviours.shipped import FOLDER, builtin_suites
+from audit.behaviours.strongreject import load_strongreject
 from audit.behaviours.suite import Suite
+from audit.behaviours.truthfulqa import load_truthfulqa
+from audit.behaviours.xstest import load_xstest
 from audit.errors import SuiteError
+
+LOADERS = {
+    "bbq": load_bbq,
+    "crows-pairs": load_crows_pairs,
+    "persona": load_persona,
+    "strongreject": load_strongreject,
+    "truthfulqa": load_truthfulqa,
+    "xstest": load_xstest,
+}
+"""Readers of published benchmarks, by what stands before the colon."""
 
 
 def chosen_suites(files: tuple[str, ...], names: tuple[str, ...]) -> tuple[Suite, ...]:
@@ -43,17 +57,15 @@ def load_suite(source: str) -> Suite:
     """The suite that a name, a file or a loader's address stands for.
 
     Args:
-        source: name of a built-in suite, path of a suite file, `bbq:PATH_OR_HUB_ID[@revision][#category]`
-            or `crows-pairs:PATH_OR_HUB_ID[@revision]`.
+        source: name of a built-in suite, path of a suite file, or LOADER:PATH_OR_HUB_ID[@revision][#category]
+            with one of `LOADERS`.
 
     Raises:
         SuiteError: nothing is there, or it is malformed.
     """
     loader, colon, address = source.partition(":")
-    if colon and loader == "bbq":
-        return load_bbq(address)
-    if colon and loader == "crows-pairs":
-        return load_crows_pairs(address)
+    if colon and loader in LOADERS:
+        return LOADERS[loader](address)
     if source in builtin_suites():
         with resources.as_file(FOLDER / f"{source}.jsonl") as path:
             return read_suite(path)

@@ -34,7 +34,11 @@ def measure_suite(suite: Suite, items: pd.DataFrame, draws: Draws) -> SuiteResul
     primary = _primary(suite.card.primary_template, found)
     on_base = items[(items["model"] == "base") & (items["template"] == primary)]
     reliability = split_half_reliability(
-        on_base["m"], on_base["entity"], group=_groups(suite, on_base), seed=draws.seed
+        on_base["m"],
+        on_base["entity"],
+        group=_groups(suite, on_base),
+        contrast=suite.card.contrast,
+        seed=draws.seed,
     )
     duplicates = near_duplicates(texts_of(suite), entities=[item.entity for item in suite.items])
     value = None if reliability is None else reliability.value

@@ -17,7 +17,7 @@ Format = Literal["jsonl", "csv"]
 
 @dataclass(frozen=True)
 class Address:
-    """What follows `bbq:` or `crows-pairs:`."""
+    """What follows the name of a loader, such as `bbq:`."""
 
     place: str
     """Path of a file or folder, or id of a data set on the hub."""
@@ -32,6 +32,8 @@ class Record:
     where: str
     """Named by errors."""
     fields: dict[str, Any]
+    origin: str = ""
+    """Name of the file without its ending, or of the hub's configuration."""
 
 
 def parse_address(text: str) -> Address:
@@ -85,7 +87,7 @@ def _json_records(path: Path) -> Iterator[Record]:
         if not isinstance(fields, dict):
             fix = "give the benchmark's own file, with one JSON object a line"
             raise SuiteError("The line is no JSON object.", where=where, fix=fix)
-        yield Record(where, fields)
+        yield Record(where, fields, path.stem)
 
 
 def _csv_records(path: Path) -> Iterator[Record]:
@@ -95,7 +97,7 @@ def _csv_records(path: Path) -> Iterator[Record]:
         if None in row or None in row.values():
             fix = "quote fields that hold commas, as the published file does"
             raise SuiteError("The row has more or fewer fields than the header.", where=where, fix=fix)
-        yield Record(where, dict(row))
+        yield Record(where, dict(row), path.stem)
 
 
 def _from_hub(address: Address) -> list[Record]:
@@ -117,7 +119,7 @@ def _from_hub(address: Address) -> list[Record]:
         problem = f"The data set cannot be loaded: {_first_line(error)}"
         raise SuiteError(problem, where=where, fix=fix) from error
     return [
-        Record(f"{where}, {name}, {split}, row {i}", fields)
+        Record(f"{where}, {name}, {split}, row {i}", fields, name)
         for name, splits in parts.items()
         for split, rows in splits.items()
         for i, fields in enumerate(_decoded(rows), 1)

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from audit.measures.bootstrap import FloatArray, IntArray
+from audit.measures.layout import Contrast
 
 MIN_ENTITIES = 3
 """A correlation over fewer entities is not reported."""
@@ -31,6 +32,7 @@ def split_half_reliability(
     entity: ArrayLike,
     *,
     group: ArrayLike | None = None,
+    contrast: Contrast | None = None,
     splits: int = 200,
     seed: int = 0,
 ) -> Reliability | None:
@@ -45,7 +47,11 @@ def split_half_reliability(
     else is a reliable contrast, and a suite without effect but with entity scores that repeat is reliable
     too; `within_group` tells the two apart.
 
-    Undefined: fewer than three entities with two items or more, or half means that do not vary.
+    Where an entity has items in both groups of a contrast, b counts the difference of its two means, and so
+    does the reliability: halves are dealt inside each group, and what must repeat is that difference.
+
+    Undefined: fewer than three entities with two items or more (in each of their groups, for such
+    entities), or half means that do not vary.
 
     Raises:
         ValueError: shapes differ or a score is not finite.
@@ -55,12 +61,15 @@ def split_half_reliability(
     if not np.isfinite(scores).all():
         raise ValueError("a score is not finite")
     frame["group"] = "all" if group is None else pd.Series(np.asarray(group, dtype=object)).fillna("none")
-    frame = frame[frame.groupby("entity").m.transform("size") >= 2].reset_index(drop=True)
-    code = pd.factorize(frame.entity)[0].astype(np.int64)
+    frame["side"] = 0
+    if contrast is not None:
+        frame["side"] = _sides(frame, contrast)
+    in_cell = frame.groupby(["entity", "side"]).m.transform("size")
+    frame = frame[in_cell.groupby(frame.entity).transform("min") >= 2].reset_index(drop=True)
     if frame.entity.nunique() < MIN_ENTITIES:
         return None
-    items = frame.m.to_numpy()
-    halves = _half_means(items, code, splits, seed)
+    halves = _entity_halves(frame, splits, seed)
+    code = pd.factorize(frame.entity)[0].astype(np.int64)
     value = _corrected(halves)
     if value is None:
         return None
@@ -68,6 +77,25 @@ def split_half_reliability(
     if group is not None:
         within = _corrected(halves - _group_means(halves, frame.groupby(code).group.first().to_numpy()))
     return Reliability(value, within, halves.shape[-1])
+
+
+def _sides(frame: pd.DataFrame, contrast: Contrast) -> pd.Series:
+    """+1 and -1 for the two groups of entities that are in both; 0 for the items of all other entities."""
+    side = frame.group.map({contrast[0]: 1, contrast[1]: -1}).fillna(0).astype(np.int64)
+    of_entity = side.groupby(frame.entity)
+    both = (of_entity.transform("min") == -1) & (of_entity.transform("max") == 1)
+    return side.where(both, 0)
+
+
+def _entity_halves(frame: pd.DataFrame, splits: int, seed: int) -> FloatArray:
+    """[splits, 2, entities]: half means, or differences of half means where an entity is on both sides."""
+    entity = pd.factorize(frame.entity)[0]
+    cell, cells = pd.factorize(pd.MultiIndex.from_arrays([entity, frame.side]))
+    halves = _half_means(frame.m.to_numpy(), cell.astype(np.int64), splits, seed)
+    found = np.zeros((*halves.shape[:2], entity.max() + 1))
+    for column, (owner, side) in enumerate(cells):
+        found[:, :, owner] += (side or 1) * halves[:, :, column]
+    return found
 
 
 def _half_means(items: FloatArray, code: IntArray, splits: int, seed: int) -> FloatArray:

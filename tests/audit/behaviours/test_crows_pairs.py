@@ -57,7 +57,7 @@ def test_equal_sentences_are_left_out_and_counted(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("", "empty"),
-        (HEADER, "There are no pairs"),
+        (HEADER, "There are no rows"),
         ("a,b\n1,2\n", r"row 1, field 'sent_more'"),
         (HEADER + "0,a,b\n", "row 1"),
         (HEADER + ROWS + "4,a,b,stereo,age,[],a1,[],more\n", "row 5"),

@@ -90,3 +90,40 @@ def test_within_groups_may_be_undefined_alone() -> None:
 def test_missing_scores_are_refused() -> None:
     with pytest.raises(ValueError, match="finite"):
         split_half_reliability([np.nan, 1.0], ["a", "a"])
+
+
+def crossed(knowledge: float, sway: float, noise: float, items: int = 4):
+    """400 entities in both groups: a level of their own, a difference of their own, and noise."""
+    rng = np.random.default_rng(4)
+    entity = np.repeat(np.arange(400), 2 * items)
+    side = np.tile(np.repeat([1, -1], items), 400)
+    own = knowledge * rng.normal(size=400)[entity] + side * sway * rng.normal(size=400)[entity] / 2
+    m = own + noise * rng.normal(size=len(entity))
+    return m, entity, np.where(side > 0, "right", "wrong")
+
+
+def test_an_entity_in_both_groups_counts_by_its_difference() -> None:
+    m, entity, group = crossed(knowledge=3.0, sway=1.0, noise=1.0)
+    assert split_half_reliability(m, entity, group=group).value > 0.9, "without a contrast: the level repeats"
+    found = split_half_reliability(m, entity, group=group, contrast=("right", "wrong"))
+    assert found.value == pytest.approx(1 / (1 + 2 / 4), abs=0.06), "difference 1, noise of a difference 2/4"
+
+
+def test_a_level_that_repeats_is_no_reliable_difference() -> None:
+    m, entity, group = crossed(knowledge=3.0, sway=0.0, noise=1.0)
+    found = split_half_reliability(m, entity, group=group, contrast=("right", "wrong"))
+    assert found.value == pytest.approx(0, abs=0.15)
+
+
+def test_one_item_in_a_group_cannot_be_split() -> None:
+    m, entity, group = crossed(knowledge=1.0, sway=1.0, noise=1.0, items=1)
+    assert split_half_reliability(m, entity, group=group, contrast=("right", "wrong")) is None
+
+
+def test_a_contrast_between_entities_is_split_as_before() -> None:
+    rng = np.random.default_rng(1)
+    m, entity = scores(rng, 40, 5, 1.0, 1.0)
+    group = np.where(entity % 2, "high", "low")
+    assert split_half_reliability(m, entity, group=group) == split_half_reliability(
+        m, entity, group=group, contrast=("high", "low")
+    )
