@@ -24,6 +24,7 @@ from audit.evidence.schema.results import (
     WeightsResult,
 )
 from audit.evidence.text import share_text, text_of
+from audit.summary_inside import inside_json, inside_lines
 from audit.terminal import printable
 
 CAPTION = "effect on held-out entities: base, tuned and their difference"
@@ -78,6 +79,7 @@ def compare_summary(run: RunFolder) -> dict[str, Any]:
             "relative_change": run.result("weights").relative_change,
             "unchanged_share": run.result("weights").unchanged_share,
         },
+        "inside": inside_json(run),
         "calibration": verdict.calibration,
         "warnings": [*run.result("preflight").warnings, *behaviour.warnings],
     }
@@ -118,6 +120,8 @@ def print_compare(run: RunFolder, console: Console) -> None:
     console.print(_behaviour_table(behaviour, verdict))
     for suite, found in pairs_of(behaviour, verdict):
         console.print(_reasons(suite, found))
+    console.print()
+    console.print(inside_lines(run))
     console.print(_drift_lines(run.result("drift"), run.result("weights")))
     _print_warnings(run.result("preflight"), behaviour, console)
     closing = Table.grid(padding=(0, 2))

@@ -1,0 +1,141 @@
+"""What was seen inside the models: a few lines for people, the numbers for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from audit.evidence.run import RunFolder
+from audit.evidence.schema.documents import Estimate
+from audit.evidence.schema.results import (
+    BypassResult,
+    BypassTrial,
+    ConceptDirections,
+    DirectionsResult,
+    ElicitResult,
+    FeaturesResult,
+    HookFeatures,
+    SuiteElicitation,
+)
+from audit.evidence.text import share_text, text_of
+from audit.terminal import printable
+
+Lines = Iterator[str]
+WAYS = {
+    "internal": "inside the tuned model: ",
+    "revert": "with the base's weights: ",
+    "reading_base": "with the base's activations: ",
+}
+CHANGED_KINDS = ("base only", "tuned only", "rotated", "silenced", "unsure")
+
+
+def inside_lines(run: RunFolder) -> Table:
+    """One row per statement: the stage at the left, where it begins."""
+    grid = Table.grid(padding=(0, 2))
+    for stage, say in STAGES.items():
+        for i, line in enumerate(_lines(run, stage, say)):
+            grid.add_row(Text(stage if i == 0 else "", style="bold"), Text(printable(line)))
+    return grid
+
+
+def inside_json(run: RunFolder) -> dict[str, Any]:
+    """The results of the optional stages, whole; null for what was skipped."""
+    found = {stage: run.optional(stage) for stage in STAGES}
+    return {
+        stage: None if result is None else result.model_dump(mode="json") for stage, result in found.items()
+    }
+
+
+def _lines(run: RunFolder, stage: str, say: Callable[[Any], Lines]) -> Lines:
+    result = run.optional(stage)
+    if result is not None:
+        return say(result)
+    state = run.manifest().stages.get(stage)
+    return iter([f"not run: {state.reason}"] if state is not None and state.reason else ["not run"])
+
+
+def _elicit(result: ElicitResult) -> Lines:
+    for found in result.suites:
+        yield f"{found.suite}: {_asked(found)}"
+
+
+def _asked(found: SuiteElicitation) -> str:
+    best = found.best
+    if found.not_tried is not None:
+        return f"not asked differently, {found.not_tried}"
+    if best is None or best.recovered is None:
+        return "no way of asking could be read"
+    words = {"yes": "brings it back", "partly": "brings part of it back", "no": "does not bring it back"}
+    answer = words.get(found.brings_back, "leaves it open")
+    named = f"best of {len(found.arms)} ways: {best.arm} {best.variant}".rstrip()
+    return f"asking differently {answer}; {named}, R {_share(best.recovered)}"
+
+
+def _directions(result: DirectionsResult) -> Lines:
+    for found in result.concepts:
+        yield f"{found.suite}: {_direction(found)}"
+
+
+def _direction(found: ConceptDirections) -> str:
+    cell = found.chosen
+    if cell is None:
+        return f"no concept was probed: {found.unreadable}"
+    aucs = f"AUC base {cell.auc_base.value:.2f}, tuned {cell.auc_tuned.value:.2f}"
+    said = f"decodable in the tuned model: {found.decodable} ({aucs}, shuffled up to {cell.null_high:.2f}"
+    said += f"; layer {cell.layer}, {cell.position})"
+    if cell.measurable and cell.cosine is not None and cell.norm_ratio is not None:
+        said += f"; direction's cosine {cell.cosine.value:.3f}, norm ratio {cell.norm_ratio.value:.2f}"
+    return said
+
+
+def _features(result: FeaturesResult) -> Lines:
+    for found in result.hooks:
+        yield _hook(found)
+    reached = ", ".join(f"{null.kl_reached:.3g}" for null in result.nulls)
+    if result.nulls:
+        target = f"the tuned model is {result.nulls[0].kl_target:.3g} nats per token from the base"
+        yield f"{len(result.nulls)} benign fine-tune(s) as the null, at {reached}; {target}"
+    yield from (f"not measured: {what}" for what in result.not_measured)
+
+
+def _hook(found: HookFeatures) -> str:
+    fve = (
+        " and ".join(share_text(v) for v in (found.fve_base, found.fve_tuned) if v is not None) or "undefined"
+    )
+    kinds = ", ".join(f"{found.kinds.get(kind, 0)} {kind}" for kind in CHANGED_KINDS)
+    health = f"FVE {fve}, L0 {found.l0:.0f}, dead {found.dead_share:.0%}"
+    return f"{found.hook}, {found.dictionary} of {found.latents} latents: {kinds} ({health})"
+
+
+def _bypass(result: BypassResult) -> Lines:
+    for found in result.behaviours:
+        for way, words in WAYS.items():
+            trial: BypassTrial | None = getattr(found, way)
+            if trial is not None:
+                yield f"{found.name}, {words}{_trial(trial)}"
+        yield from (f"{found.name}: not measured: {what}" for what in found.not_measured)
+
+
+def _trial(trial: BypassTrial) -> str:
+    recovered = "broke the model" if trial.recovered is None else f"R {_share(trial.recovered)}"
+    controls = "no controls" if trial.random_max is None else f"controls up to {trial.random_max:.0%}"
+    cost = "" if trial.off_target_kl is None else f", KL elsewhere {trial.off_target_kl.value:.3g}"
+    budget = "" if trial.inside_budget else " (over budget)"
+    what = f"{trial.intervention} {trial.description}, dose {trial.dose:g}"
+    return f"{what}: {recovered}; {controls}{cost}{budget}"
+
+
+def _share(estimate: Estimate) -> str:
+    return text_of(estimate, ".0%")
+
+
+STAGES: dict[str, Callable[[Any], Lines]] = {
+    "elicit": _elicit,
+    "directions": _directions,
+    "features": _features,
+    "bypass": _bypass,
+}
+"""Optional stages and what is said of each."""
