@@ -74,13 +74,15 @@ class LatentStatistics:
     @property
     def norm_FM(self) -> Float[Tensor, "F 2"]:
         """Decoder norms."""
-        return self.decoder_FMD.double().norm(dim=-1)
+        norm: Tensor = self.decoder_FMD.double().norm(dim=-1)
+        return norm
 
     @property
     def gram_FPM(self) -> Float[Tensor, "F 2 2"]:
         """<d^p, d^m>."""
         rows = self.decoder_FMD.double()
-        return torch.bmm(rows, rows.transpose(1, 2))
+        gram: Tensor = rows @ rows.transpose(1, 2)
+        return gram
 
 
 def latent_statistics(

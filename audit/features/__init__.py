@@ -1,0 +1,1 @@
+"""How the stage `features` does its work: activations, dictionaries, nulls, tables."""

@@ -1,0 +1,113 @@
+"""The dictionaries of an audit: trained with checkpoints and kept, or loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audit.config import Preset
+from audit.errors import UsageError
+from audit.evidence.files import read_json, write_json
+from audit.features.activations import HookStream
+from audit.features.source import DictionarySource
+from audit.progress import Progress
+from sae.dictionaries import (
+    DictionaryConfig,
+    Health,
+    PairedCoder,
+    SharedConfig,
+    SharedSAE,
+    health_of,
+    load,
+    save,
+    train_dictionary,
+)
+
+HEALTH, CHECKPOINT = "health.json", "training.safetensors"
+SHARED_PART = 0.5
+"""Share of the latents that `crosscoder-shared` ties."""
+AnyDictionary = PairedCoder | SharedSAE
+
+
+@dataclass(frozen=True)
+class Made:
+    """One dictionary and how well it does."""
+
+    dictionary: AnyDictionary
+    health: Health
+
+
+def dictionary_config(
+    name: str, preset: Preset, *, seed: int, device: str
+) -> DictionaryConfig | SharedConfig:
+    """Settings of one of the kinds that can be trained."""
+    common: dict[str, Any] = {
+        "latents": preset.latents,
+        "k": min(preset.active_latents, preset.latents),
+        "steps": preset.dictionary_steps,
+        "seed": seed,
+        "device": device,
+    }
+    if name in ("topk", "batchtopk", "jumprelu"):
+        return SharedConfig(architecture=name, **common)  # type: ignore[arg-type]  # just looked at
+    kinds: dict[str, dict[str, Any]] = {
+        "crosscoder": {},
+        "crosscoder-l1": {"activation": "l1"},
+        "crosscoder-shared": {"shared": int(SHARED_PART * preset.latents)},
+        "difference": {"kind": "difference"},
+    }
+    start = min(2 * preset.active_latents, preset.latents)
+    return DictionaryConfig(**common, k_start=start, **kinds[name])
+
+
+def trained(
+    stream: HookStream,
+    config: DictionaryConfig | SharedConfig,
+    folder: Path,
+    *,
+    title: str,
+    progress: Progress,
+) -> Made:
+    """Trains a dictionary into a folder; one that an earlier try finished is read back."""
+    if (folder / HEALTH).is_file():
+        return Made(load(folder, config.device), _health(read_json(folder / HEALTH)))
+    checkpoint = folder / CHECKPOINT
+    with progress.task(title, config.steps) as advance:
+        found = train_dictionary(
+            stream.epoch, config, held_out=stream.held_out(), checkpoint=checkpoint, progress=advance
+        )
+    save(found.dictionary, folder)
+    write_json(folder / HEALTH, found.health.to_dict())  # last: it says that the dictionary is whole
+    checkpoint.unlink(missing_ok=True)
+    return Made(found.dictionary, found.health)
+
+
+def loaded(source: DictionarySource, stream: HookStream, device: str) -> Made:
+    """A dictionary from a folder or a SAELens release, measured on the audit's activations.
+
+    Raises:
+        UsageError: it is of another width than the models.
+        DictionaryError: it cannot be read or fetched.
+    """
+    dictionary: AnyDictionary
+    if source.kind == "folder":
+        dictionary = load(Path(source.name), device)
+    else:
+        from sae.dictionaries.saelens import load_release
+
+        release, sae_id = source.name.split("/", 1)
+        dictionary = load_release(release, sae_id, device)
+    width = next(iter(stream)).x_NLMD.shape[-1]
+    if dictionary.width != width:
+        raise UsageError(
+            f"The dictionary reads {dictionary.width} numbers per token; these models have {width}.",
+            where=f"--dictionary {source.name}",
+            fix="use a dictionary of this model, and the block that it was trained on (--layer)",
+        )
+    return Made(dictionary, health_of(dictionary, (p.x_NLMD[:, 0] for p in stream), held_out=True))
+
+
+def _health(value: dict[str, Any]) -> Health:
+    base, tuned = value["fve"]
+    return Health((base, tuned), tuple(value["l0"]), value["dead"], value["tokens"], value["held_out"])

@@ -1,0 +1,304 @@
+"""Which features changed? A dictionary of both models, and every latent held against nulls.
+
+Main path: the corpus -> activations of both models -> dictionaries, one per seed -> one streaming pass ->
+benign nulls -> kinds -> tables. Long parts are kept until the stage is done, so that a killed run goes on.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from audit.errors import AuditError
+from audit.evidence.schema.results import FeaturesResult, HookFeatures
+from audit.evidence.stage import StageFolder
+from audit.features.source import DictionarySource, dictionary_source, hook_layers
+from audit.inputs import AuditInputs
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+    from audit.corpora import Corpus
+    from audit.features.activations import HookStream, Reading
+    from audit.features.dictionaries import Made
+    from audit.features.frames import Judged
+    from audit.features.null import Nulls
+    from sae.dictionaries import PairLoss
+    from sae.store import Store
+
+STRONGEST, SAMPLED, MOST = 20, 20, 120
+"""Latents that get examples and logits, besides the candidates: the highest scores, and a random sample; at
+most so many in all."""
+SPLICED = 50
+"""One token in so many of the corpus is spent on the loss recovered."""
+DICTIONARIES, ACTIVATIONS = "dictionaries", "activations"
+
+
+def run(audit: AuditInputs, folder: StageFolder, corpus: Corpus | None = None) -> FeaturesResult:
+    """Harvests, trains, tests and describes; writes `features`, `examples`, `logits` and the dictionaries.
+
+    Args:
+        audit: settings and models.
+        folder: where the stage writes.
+        corpus: the text; by default that of the settings.
+
+    Raises:
+        AuditError: the settings ask for what is not there, or the text is too short.
+    """
+    with _room_errors():
+        return _run(audit, folder, corpus)
+
+
+class _Work(NamedTuple):
+    """What the hook points share."""
+
+    audit: AuditInputs
+    folder: StageFolder
+    reading: Reading
+    source: DictionarySource
+    store: Store
+    nulls: Nulls
+
+
+def _run(audit: AuditInputs, folder: StageFolder, corpus: Corpus | None) -> FeaturesResult:
+    from audit import corpora
+    from audit.features.activations import Reading, harvested
+    from audit.features.null import make_nulls
+
+    source = dictionary_source(audit.config.dictionary)
+    layers = hook_layers(audit.config.layer, audit.preset.hook_points, audit.preflight.layers, source)
+    text = corpus or corpora.corpus(audit, folder.parts / "corpus")
+    reading = Reading(text.documents, layers, audit.config.batch_size)
+    key = {"corpus": text.sha256, "layers": list(layers)}
+    store = harvested(
+        audit.pair, reading, folder.parts / ACTIVATIONS, key,
+        title="Reading the text with both models", progress=audit.progress,
+    )  # fmt: skip
+    nulls = make_nulls(audit, reading, source, folder.parts)
+    work = _Work(audit, folder, reading, source, store, nulls)
+    hooks = _write(work, [_hook(work, place) for place in range(len(layers))])
+    if audit.config.keep_activations:
+        shutil.copytree(folder.parts / ACTIVATIONS, folder.path / ACTIVATIONS)
+    return FeaturesResult(
+        hooks=hooks,
+        nulls=nulls.facts,
+        tokens=store.stats.kept,
+        documents=store.stats.documents,
+        masked={"first": store.stats.first, "role": store.stats.role, "outlier": store.stats.outlier},
+        role_shares=dict(store.stats.shares),
+        not_measured=_not_measured(work, hooks),
+    )
+
+
+class _Hook(NamedTuple):
+    """One hook point, judged."""
+
+    layer: int
+    stream: HookStream
+    made: list[Made]
+    judged: Judged
+    bar: float
+    live: Tensor
+
+
+def _hook(work: _Work, place: int) -> _Hook:
+    """Dictionaries of every seed, one pass over the activations, and what the latents are."""
+    from audit.features.activations import HookStream
+    from audit.features.frames import Judged
+    from sae import features as f
+    from sae.types import HookPoint
+
+    layer = work.reading.layers[place]
+    stream = HookStream(work.store, place, work.audit.config.seed)
+    made = _dictionaries(work, stream, layer)
+    dictionary, name = made[0].dictionary, HookPoint(layer).name
+    tokens = sum(shard.tokens for shard in work.store.shards)
+    with work.audit.progress.task(f"Measuring the latents of {name}", tokens) as advance:
+        found = f.latent_statistics(stream, dictionary, joint=dictionary.joint, progress=advance)
+    scaling, alive = f.latent_scaling(found), f.live(found)
+    others = [one.dictionary.decoder_FMD.detach().float().cpu() for one in made[1:]]
+    bar = f.rotation_bar(found.decoder_FMD, others, alive)
+    recurring = f.recurrence([f.matches(found.decoder_FMD, other) for other in others])
+    q_values = f.against_nulls(found, scaling, alive, work.nulls.samples.get(layer))
+    kinds = f.classify(found, q_values.q_F, scaling=scaling, thresholds=f.Thresholds(cosine=bar))
+    return _Hook(layer, stream, made, Judged(name, found, scaling, kinds, q_values, recurring), bar, alive)
+
+
+def _dictionaries(work: _Work, stream: HookStream, layer: int) -> list[Made]:
+    from audit.features.dictionaries import dictionary_config, loaded, trained
+    from sae.types import HookPoint
+
+    audit, device = work.audit, work.audit.config.device
+    if work.source.kind != "train":
+        return [loaded(work.source, stream, device)]
+    made = []
+    for number in range(audit.preset.dictionary_seeds):
+        seed = audit.config.seed + number
+        config = dictionary_config(work.source.name, audit.preset, seed=seed, device=device)
+        folder = work.folder.parts / DICTIONARIES / HookPoint(layer).name / f"seed-{seed}"
+        title = f"Training dictionary {number + 1} of {audit.preset.dictionary_seeds}"
+        own = type(stream)(stream.store, stream.place, seed)
+        made.append(trained(own, config, folder, title=title, progress=audit.progress))
+    return made
+
+
+def _write(work: _Work, hooks: list[_Hook]) -> list[HookFeatures]:
+    """The tables of all hook points, the dictionaries, and what the result says of each."""
+    import pandas as pd
+
+    from audit.features.frames import features_frame
+
+    folder, described, examples, logits = work.folder, list[int](), list[pd.DataFrame](), list[pd.DataFrame]()
+    for hook in hooks:
+        chosen = chosen_latents(hook.judged, hook.live, work.audit.config.seed)
+        described.append(len(chosen))
+        examples.append(_examples(work, hook, chosen))
+        logits.append(_logits(work, hook, chosen))
+    tables = {"features": [features_frame(hook.judged) for hook in hooks]}
+    tables |= {"examples": examples, "logits": logits}
+    for name, frames in tables.items():
+        folder.write_table(name, pd.concat(frames, ignore_index=True))
+    if work.source.kind == "train":
+        shutil.copytree(folder.parts / DICTIONARIES, folder.path / DICTIONARIES, dirs_exist_ok=True)
+    return [_summary(work, hook, count) for hook, count in zip(hooks, described, strict=True)]
+
+
+def chosen_latents(judged: Judged, live: Tensor, seed: int) -> Tensor:
+    """Latents to describe: candidates by score, the strongest scores, and a sample of the live ones."""
+    import torch
+
+    from sae.features import SWITCHED, switch_score
+
+    score = switch_score(judged.statistics, judged.scaling).masked_fill(~live, -1.0)
+    ranked = score.argsort(descending=True, stable=True).tolist()
+    alive = [latent for latent in ranked if live[latent]]
+    picked = [latent for latent in alive if judged.kinds.candidate[latent] in SWITCHED]
+    drawn = torch.randperm(len(alive), generator=torch.Generator().manual_seed(seed)).tolist()
+    sample = [alive[i] for i in drawn[:SAMPLED]]
+    wanted = [*sample, *picked, *alive[:STRONGEST]]
+    return torch.tensor(sorted(dict.fromkeys(wanted[:MOST])), dtype=torch.long)
+
+
+def _examples(work: _Work, hook: _Hook, chosen: Tensor) -> pd.DataFrame:
+    from audit.features.frames import examples_frame
+    from sae.features import collect_examples
+
+    dictionary, audit = hook.made[0].dictionary, work.audit
+    tokens = sum(shard.tokens for shard in work.store.shards)
+    with audit.progress.task(f"Collecting examples of {len(chosen)} latents", tokens) as advance:
+        found = collect_examples(
+            hook.stream,
+            dictionary,
+            chosen,
+            joint=dictionary.joint,
+            seed=audit.config.seed,
+            progress=advance,
+        )
+    return examples_frame(hook.judged.hook, found, work.reading.documents, audit.pair.tokenizer("tuned"))
+
+
+def _logits(work: _Work, hook: _Hook, chosen: Tensor) -> pd.DataFrame:
+    import pandas as pd
+
+    from audit.features.frames import logits_rows
+    from sae.types import SIDES
+
+    rows = []
+    for side in SIDES:
+        with work.audit.pair.model(side) as model:
+            tokenizer = work.audit.pair.tokenizer(side)
+            decoder = hook.judged.statistics.decoder_FMD
+            rows += logits_rows(hook.judged.hook, side, model, chosen, decoder, tokenizer)
+    return pd.DataFrame(rows, columns=["hook", "latent", "model", "sign", "rank", "token", "value"])
+
+
+def _summary(work: _Work, hook: _Hook, described: int) -> HookFeatures:
+    from sae.features import LEVEL, SWITCHED, least_findings
+
+    health, judged = hook.made[0].health, hook.judged
+    null = work.nulls.samples.get(hook.layer)
+    size, alive = (0 if null is None else len(null.score_K)), int(hook.live.sum())
+    recurring = None if judged.recurrence is None or not alive else float(judged.recurrence[hook.live].mean())
+    loss = _recovered(work, hook)
+    kinds = judged.kinds.kind
+    return HookFeatures(
+        hook=judged.hook,
+        dictionary=work.audit.config.dictionary,
+        latents=len(kinds),
+        seeds=len(hook.made),
+        fve_base=health.fve[0],
+        fve_tuned=health.fve[1],
+        held_out=health.held_out,
+        l0=sum(health.l0) / len(health.l0),
+        dead_share=health.dead,
+        recovered_kl=[loss.base.kl_recovered, loss.tuned.kl_recovered],
+        recovered_ce=[loss.base.ce_recovered, loss.tuned.ce_recovered],
+        live=alive,
+        kinds=dict(sorted(Counter(kinds).items())),
+        candidates=dict(sorted(Counter(judged.kinds.candidate).items())),
+        findings=[latent for latent, kind in enumerate(kinds) if kind in SWITCHED],
+        silenced=[latent for latent, kind in enumerate(kinds) if kind == "silenced"],
+        rotation_bar=hook.bar,
+        recurring=recurring,
+        null_latents=size,
+        least_findings=least_findings(alive, size, LEVEL) if size and alive else None,
+        described=described,
+    )
+
+
+def _recovered(work: _Work, hook: _Hook) -> PairLoss:
+    """Loss recovered on documents that were not trained on."""
+    from audit.features.activations import HELD_OUT
+    from sae.dictionaries import spliced_loss
+    from sae.types import HookPoint
+
+    held = work.reading.documents[HELD_OUT - 1 :: HELD_OUT] or work.reading.documents
+    wanted, texts = max(1, work.audit.preset.corpus_tokens // SPLICED), []
+    for document in held:
+        if wanted > 0:
+            texts.append(document)
+            wanted -= len(document.tokens)
+    audit = work.audit
+    with audit.progress.task("Splicing the reconstruction in", len(texts)) as advance:
+        return spliced_loss(
+            audit.pair,
+            hook.made[0].dictionary,
+            texts,
+            HookPoint(hook.layer),
+            batch_size=work.reading.batch_size,
+            mask=work.reading.mask,
+            progress=advance,
+        )
+
+
+def _not_measured(work: _Work, hooks: list[HookFeatures]) -> list[str]:
+    sentences = list(work.nulls.missing)
+    if not work.nulls.facts:
+        sentences.append("Without a benign null no latent has a q-value: what looks switched is unsure.")
+    for hook in hooks:
+        if hook.seeds < 2:
+            sentences.append(f"{hook.hook}: one dictionary only, so recurrence across seeds is not known.")
+        if hook.least_findings is not None and hook.least_findings > 1:
+            sentences.append(
+                f"{hook.hook}: with {hook.null_latents} null latents a q-value reaches .05 only where at"
+                f" least {hook.least_findings} latents stand out together; fewer stay unsure."
+            )
+    if work.source.name == "difference":
+        sentences.append("A difference SAE has no error of the base: its latents are not put into kinds.")
+    return sentences
+
+
+@contextmanager
+def _room_errors() -> Iterator[None]:
+    """Shows errors of the rooms below as the user's."""
+    from sae.errors import SAEError
+    from training.errors import TrainingError
+
+    try:
+        yield
+    except (SAEError, TrainingError) as error:
+        raise AuditError(error.problem, where=error.where, fix=error.fix) from error
