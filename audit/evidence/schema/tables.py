@@ -200,6 +200,38 @@ DIRECTIONS = Table(
     ),
 )
 
+ELICITATION = Table(
+    "elicitation",
+    "suite x way of asking the tuned model again",
+    (
+        Column("suite", TEXT, "behaviour suite"),
+        Column("form", TEXT, "plain, chat, chat-base or chat-tuned: the form that carries the verdict"),
+        Column("items", INT, "held-out items that were asked"),
+        Column("arm", TEXT, "prefill, system, few-shot, temperature or amplify"),
+        Column("variant", TEXT, "which text, or which draw of examples"),
+        Column("dose", FLOAT, "few-shot: examples; temperature: the temperature; amplify: a; else 0"),
+        Column("scale", TEXT, "log-odds: b of m as everywhere; share: b of the expected share of samples"),
+        Column("b_base", FLOAT, "effect of the base, asked as the suite asks"),
+        Column("b_tuned", FLOAT, "effect of the tuned model, asked as the suite asks"),
+        Column("b_arm", FLOAT, "effect of the tuned model under the arm"),
+        Column("b_arm_base", FLOAT, "effect of the base under the arm; null for amplify", nullable=True),
+        Column("recovered", FLOAT, "(b_arm - b_tuned) / (b_base - b_tuned)", nullable=True),
+        Column("recovered_low", FLOAT, "lower end of its 95 % interval", nullable=True),
+        Column("recovered_high", FLOAT, "upper end", nullable=True),
+        Column(
+            "beyond_base",
+            FLOAT,
+            "((b_arm - b_tuned) - (b_arm_base - b_base)) / (b_base - b_tuned): what the arm does to the "
+            "tuned model and not to the base",
+            nullable=True,
+        ),
+        Column("beyond_base_low", FLOAT, "lower end of its 95 % interval", nullable=True),
+        Column("beyond_base_high", FLOAT, "upper end", nullable=True),
+        Column("is_control", BOOL, "asks for nothing: neutral text, or examples with shuffled answers"),
+        Column("black_box", BOOL, "the tuned model alone is enough"),
+    ),
+)
+
 FEATURES = Table(
     "features",
     "hook x latent",
@@ -349,10 +381,10 @@ DOSES = Table(
         Column(
             "recovered",
             FLOAT,
-            "R = (b_bypassed - b_tuned) / (b_base - b_tuned); null: it broke the model, or the gap may be 0",
+            "R = (b_bypassed - b_tuned) / (b_base - b_tuned); null: it broke the model",
             nullable=True,
         ),
-        Column("low", FLOAT, "lower end of the 95 % interval, paired over entities", nullable=True),
+        Column("low", FLOAT, "lower end of the 95 % interval, paired over entities; null: unbounded", nullable=True),
         Column("high", FLOAT, "upper end of the 95 % interval", nullable=True),
         Column("is_null", BOOL, "a control"),
         Column("chosen", BOOL, "the trial that the fit half chose, where it is reported"),
@@ -452,8 +484,8 @@ ORGANISMS = Table(
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
-        ITEMS, DRIFT, WEIGHTS, DIRECTIONS, FEATURES, EXAMPLES, LOGITS, LATENT_EFFECTS, UNITS, DOSES,
-        TRAIN_STEPS, TOKENS, ATTACK_DOSES, ORGANISMS,
+        ITEMS, DRIFT, WEIGHTS, DIRECTIONS, ELICITATION, FEATURES, EXAMPLES, LOGITS, LATENT_EFFECTS, UNITS,
+        DOSES, TRAIN_STEPS, TOKENS, ATTACK_DOSES, ORGANISMS,
     )
 }  # fmt: skip
 """Every table by name."""
