@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from audit.causal.attributed import WeightAttribution
 from audit.causal.deltas import Deltas
 from audit.causal.search import Trials
 from audit.causal.units import Layout, Unit
-from audit.causal.weight_attribution import WeightAttribution
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -15,11 +15,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from audit.causal.attributed import Candidate, WeightAttribution
 from audit.causal.deltas import Deltas
 from audit.causal.interventions import Intervention, intervened
 from audit.causal.objective import Objective
 from audit.causal.units import Kind, Layout, Unit
-from audit.causal.weight_attribution import Candidate, WeightAttribution
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

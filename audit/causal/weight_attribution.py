@@ -10,18 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
+from audit.causal.attributed import Sums, WeightAttribution
 from audit.causal.deltas import Deltas, Factors, plain_name, untied
 from audit.causal.interventions import Intervention, intervened
 from audit.causal.objective import Objective
-from audit.causal.units import Kind, Layout, Unit
+from audit.causal.unit_writes import recording_writes
+from audit.causal.units import Layout, Unit
 from audit.progress import Advance
 
 if TYPE_CHECKING:
@@ -49,97 +50,6 @@ def nodes(steps: int) -> list[Node]:
     return [Node(float((x + 1) / 2), float(w / 2)) for x, w in zip(places, weights, strict=True)]
 
 
-@dataclass
-class Sums:
-    """Gradient x change of one parameter, summed in the ways that units need."""
-
-    along: list[Float[Tensor, " n"]]
-    """Per axis of the parameter: the sum over all other axes."""
-    components: Float[Tensor, " K"]
-    """Of each singular component of the change."""
-
-    @property
-    def whole(self) -> float:
-        """The parameter's whole contribution to b_T - b_B."""
-        return float(self.along[0].sum())
-
-
-class Candidate(NamedTuple):
-    """A unit and its attributed part of b_T - b_B, nats."""
-
-    unit: Unit
-    value: float
-
-
-@dataclass
-class WeightAttribution:
-    """b_T - b_B taken apart by weights."""
-
-    sums: dict[str, Sums]
-    """By parameter; each use of a tied weight is one of its own."""
-    effect_base: float
-    effect_tuned: float
-    steps: int
-    scores_base: Float[Tensor, " N"]
-    """m of the objective's items in the base."""
-    scores_tuned: Float[Tensor, " N"]
-
-    @property
-    def change(self) -> float:
-        """b_T - b_B of the same items."""
-        return self.effect_tuned - self.effect_base
-
-    @property
-    def total(self) -> float:
-        """The sum over all weights."""
-        return float(sum(s.whole for s in self.sums.values()))
-
-    @property
-    def gap(self) -> float:
-        """Share of b_T - b_B that the sum gets wrong, |total - change| / |change|; inf for no change."""
-        return abs(self.total - self.change) / abs(self.change) if self.change else float("inf")
-
-    def below(self, module: str) -> float:
-        """A module's whole contribution, with everything inside it; "" is the model."""
-        prefix = f"{module}." if module else ""
-        return float(sum(s.whole for name, s in self.sums.items() if name.startswith(prefix)))
-
-    def by_unit(self, layout: Layout, kind: Kind) -> dict[str, Float[Tensor, " n"]]:
-        """Contributions of all neurons, heads, rows or components that changed: module -> [units]."""
-        if kind == "component":
-            return {
-                name.removesuffix(".weight"): s.components
-                for name, s in self.sums.items()
-                if name.endswith(".weight") and len(s.components)
-            }
-        if kind == "module":
-            raise ValueError("modules nest: see `below`")
-        modules = dict.fromkeys(unit.module for unit in layout.units(kind))
-        found = {module: self._sliced(layout, Unit(kind, module, 0)) for module in modules}
-        return {module: values for module, values in found.items() if values is not None}
-
-    def ranked(self, layout: Layout, kind: Kind, count: int | None = None) -> list[Candidate]:
-        """Units of a kind, the ones that pushed b the way it went first; only those that pushed that way."""
-        sign = 1.0 if self.change >= 0 else -1.0
-        found = [
-            Candidate(Unit(kind, module, int(i)), float(values[i]))
-            for module, values in self.by_unit(layout, kind).items()
-            for i in (sign * values).argsort(descending=True, stable=True)[:count].tolist()
-            if sign * float(values[i]) > 0
-        ]
-        return sorted(found, key=lambda c: (-sign * c.value, c.unit))[:count]
-
-    def _sliced(self, layout: Layout, first: Unit) -> Tensor | None:
-        """One number per unit of a module: its units lie side by side in every parameter that they share."""
-        total = None
-        for part in layout.slices(first):
-            sums = self.sums.get(part.parameter)
-            if sums is not None:
-                values = sums.along[part.axis].view(-1, part.stop - part.start).sum(-1)
-                total = values if total is None else total + values
-        return total
-
-
 def attribute(
     pair: Pair,
     objective: Objective,
@@ -147,6 +57,7 @@ def attribute(
     *,
     steps: int = 1,
     batch_size: int = 16,
+    writes: bool = False,
     progress: Advance = lambda done: None,
 ) -> WeightAttribution:
     """Takes b_T - b_B apart by weights; no gradient outlives the pass of its batch.
@@ -157,19 +68,27 @@ def attribute(
         deltas: what changed.
         steps: gradients along the path, one pass over the items each; 1 is the tuned end.
         batch_size: sequences per pass.
+        writes: whether the same passes also record what neurons and heads write; one step only.
         progress: called with the number of items done, (1 + steps) x items in all.
     """
-    with pair.model("base") as base:
-        scores_base = objective.scores(base, batch_size, progress)
-    with pair.model("tuned") as tuned, untied(tuned, deltas) as uses:
+    if writes and steps > 1:
+        raise ValueError("writes are recorded at the tuned end alone")
+    with pair.model("base") as base, ExitStack() as stack:
+        by_base = stack.enter_context(recording_writes(base, Layout(base))) if writes else None
+        run = objective.backward if writes else objective.scores
+        scores_base = run(base, batch_size, progress)
+    with pair.model("tuned") as tuned, untied(tuned, deltas) as uses, ExitStack() as stack:
         layout = Layout(tuned)
         sums = _empty(tuned, uses)
-        for node in nodes(steps) if sums else ():
+        by_tuned = stack.enter_context(recording_writes(tuned, layout)) if writes else None
+        for node in nodes(steps) if sums or writes else ():
             with _at(tuned, layout, uses, node.t), _reducing(tuned, uses, sums, node.weight):
                 scores = objective.backward(tuned, batch_size, progress)
-        scores_tuned = scores if steps == 1 and sums else objective.scores(tuned, batch_size)
+        scores_tuned = scores if steps == 1 and (sums or writes) else objective.scores(tuned, batch_size)
     effects = [float(objective.effect(scores)) for scores in (scores_base, scores_tuned)]
-    return WeightAttribution(sums, effects[0], effects[1], steps, scores_base, scores_tuned)
+    return WeightAttribution(
+        sums, effects[0], effects[1], steps, scores_base, scores_tuned, by_base, by_tuned
+    )
 
 
 def attribute_well(
@@ -182,11 +101,15 @@ def attribute_well(
     batch_size: int,
     progress: Advance = lambda done: None,
 ) -> WeightAttribution:
-    """One step where its completeness gap is within `tolerance`, else `steps` along the path."""
-    found = attribute(pair, objective, deltas, batch_size=batch_size, progress=progress)
+    """One step where its completeness gap is within `tolerance`, else `steps` along the path.
+
+    Writes are recorded, too.
+    """
+    found = attribute(pair, objective, deltas, batch_size=batch_size, writes=True, progress=progress)
     if found.gap <= tolerance:
         return found
-    return attribute(pair, objective, deltas, steps=steps, batch_size=batch_size, progress=progress)
+    better = attribute(pair, objective, deltas, steps=steps, batch_size=batch_size, progress=progress)
+    return replace(better, writes_base=found.writes_base, writes_tuned=found.writes_tuned)
 
 
 @contextmanager

@@ -352,17 +352,39 @@ LATENT_EFFECTS = Table(
 
 UNITS = Table(
     "units",
-    "candidate neuron, head, row or latent",
+    "candidate neuron, head, row or component",
     (
         Column("behaviour", TEXT, "suite the candidate was found for"),
-        Column("kind", TEXT, "neuron, head, row or latent"),
-        Column("module", TEXT, "module or hook that holds it"),
-        Column("index", INT, "index inside the module"),
-        Column("weight_attribution", FLOAT, "sum of gradient x weight change", nullable=True),
+        Column("kind", TEXT, "neuron, head, row (of the unembedding) or component (of a weight change)"),
+        Column("module", TEXT, "linear layer whose weights write it out"),
+        Column("index", INT, "neuron, head, token id, or number of the singular component"),
         Column(
-            "write_attribution", FLOAT, "attribution of its write to the behaviour's change", nullable=True
+            "weight_attribution",
+            FLOAT,
+            "its part of b_tuned - b_base: sum of gradient x change",
+            nullable=True,
         ),
+        Column("write_attribution", FLOAT, "write_tuned - write_base", nullable=True),
+        Column("write_base", FLOAT, "activation x write x gradient, towards b, in the base", nullable=True),
+        Column("write_tuned", FLOAT, "the same in the tuned model", nullable=True),
+        Column("direct_base", FLOAT, "direct logit attribution towards b in the base", nullable=True),
+        Column("direct_tuned", FLOAT, "the same in the tuned model", nullable=True),
+        Column("base_norm", FLOAT, "norm of its weights in the base", nullable=True),
+        Column("tuned_norm", FLOAT, "norm of its weights in the tuned model", nullable=True),
+        Column("change_norm", FLOAT, "norm of their change"),
         Column("in_set", BOOL, "member of the reported switch set"),
+    ),
+)
+
+GRAFTS = Table(
+    "grafts",
+    "behaviour x module x direction",
+    (
+        Column("behaviour", TEXT, "suite it was scored on, fit half"),
+        Column("module", TEXT, "attention or MLP of a block, embedding or unembedding"),
+        Column("direction", TEXT, "base into tuned, or tuned into base: whose weights were put where"),
+        Column("recovered", FLOAT, "base into tuned: R; tuned into base: share of the change that it makes"),
+        Column("attribution", FLOAT, "the module's attributed part of b_tuned - b_base"),
     ),
 )
 
@@ -384,7 +406,12 @@ DOSES = Table(
             "R = (b_bypassed - b_tuned) / (b_base - b_tuned); null: it broke the model",
             nullable=True,
         ),
-        Column("low", FLOAT, "lower end of the 95 % interval, paired over entities; null: unbounded", nullable=True),
+        Column(
+            "low",
+            FLOAT,
+            "lower end of the 95 % interval, paired over entities; null: unbounded",
+            nullable=True,
+        ),
         Column("high", FLOAT, "upper end of the 95 % interval", nullable=True),
         Column("is_null", BOOL, "a control"),
         Column("chosen", BOOL, "the trial that the fit half chose, where it is reported"),

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
+from audit.causal.attributed import WeightAttribution
 from audit.causal.search import (
     SEARCHED,
     Found,
@@ -18,7 +19,7 @@ from audit.causal.search import (
     smallest,
 )
 from audit.causal.units import Unit
-from audit.causal.weight_attribution import WeightAttribution, attribute
+from audit.causal.weight_attribution import attribute
 
 
 class Searched(NamedTuple):
