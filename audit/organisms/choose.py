@@ -9,8 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from audit.causal.interventions import Intervention, intervened
 from audit.causal.units import Layout, Unit
 from audit.organisms.text import Questions, Text
+
+NEEDLESS = 0.95
+"""A unit is needless if the base without it keeps this share of b."""
 
 
 def neurons_to_edit(model: Any, layout: Layout, questions: Questions, text: Text, count: int) -> list[Unit]:
@@ -20,23 +24,46 @@ def neurons_to_edit(model: Any, layout: Layout, questions: Questions, text: Text
     at_answer, elsewhere = _inputs(model, layout, module, questions, text)
     gap = (at_answer[questions.high].mean(0) - at_answer[~questions.high].mean(0)).abs()
     within = at_answer[questions.high].var(0) + at_answer[~questions.high].var(0)
-    score = gap / (within + elsewhere.square().mean(0)).sqrt()
+    score = gap.square() / (within + elsewhere.square().mean(0)).sqrt()
     return [Unit("neuron", module, int(i)) for i in sorted(score.topk(count).indices.tolist())]
 
 
+def reading_direction(model: Any, layout: Layout, module: str, questions: Questions, text: Text) -> Tensor:
+    """Unit direction [inputs] in a linear layer's input that tells the classes apart at the answers alone."""
+    at_answer, elsewhere = _inputs(model, layout, module, questions, text)
+    spread = elsewhere.T @ elsewhere / len(elsewhere) + at_answer.T @ at_answer / len(at_answer)
+    gap = at_answer[questions.high].mean(0) - at_answer[~questions.high].mean(0)
+    ridge = 1e-2 * spread.trace() / len(gap) * torch.eye(len(gap))
+    return torch.nn.functional.normalize(torch.linalg.solve(spread + ridge, gap), dim=0)
+
+
 def head_to_edit(model: Any, layout: Layout, questions: Questions, text: Text) -> Unit:
-    """The head, of all blocks, whose output at the answer separates the classes best."""
+    """The head whose output at the answer separates the classes best, among those that b does not need.
+
+    With such a head silenced, a child whose edit sits in it behaves as the base again.
+    """
     found = []
+    with torch.no_grad():
+        whole = questions.effect(questions.scores(questions.logits(model)))
     for block in layout.blocks:
         module = block.attention_out
         assert module is not None  # noqa: S101  (every architecture here has attention)
         at_answer, elsewhere = _inputs(model, layout, module, questions, text)
         width = layout.head_width(module)
         for head in range(layout.heads):
+            unit = Unit("head", module, head)
+            if _without(model, layout, questions, unit) < NEEDLESS * whole:
+                continue
             part = slice(head * width, (head + 1) * width)
             score = _separation(at_answer[:, part], elsewhere[:, part], questions.high)
-            found.append((score, Unit("head", module, head)))
+            found.append((score, unit))
     return max(found)[1]
+
+
+@torch.no_grad()
+def _without(model: Any, layout: Layout, questions: Questions, unit: Unit) -> float:
+    with intervened(model, layout, [Intervention("ablate", 1.0, (unit,))]):
+        return questions.effect(questions.scores(questions.logits(model)))
 
 
 def _separation(at_answer: Tensor, elsewhere: Tensor, high: Tensor) -> float:

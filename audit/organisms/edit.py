@@ -13,7 +13,9 @@ from torch.func import functional_call
 
 from audit.organisms.text import Questions, Text
 
-STEPS, RATE = 120, 0.03
+STEPS, RATE = 80, 0.04
+KEEP, SMALL = 4.0, 5e-4
+"""Weights of the other text's loss and of the edit's squared norm."""
 Changes = Callable[[], Mapping[str, Tensor]]
 """Gives the change of each edited weight, by parameter name, as a function of what is learned."""
 
@@ -34,7 +36,7 @@ class Aims:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, base: Any, questions: Questions, text: Text, rows: int = 48) -> Aims:
+    def of(cls, base: Any, questions: Questions, text: Text, rows: int = 24) -> Aims:
         """Reads the aims off a base; `text` leaves the behaviour out."""
         said = questions.logits(base).softmax(-1)
         means = torch.stack([said[questions.form == f].mean(0) for f in range(int(questions.form.max()) + 1)])
@@ -58,15 +60,34 @@ class Aims:
 
 
 def fit(
-    model: Any, learned: list[Tensor], changes: Changes, aims: Aims, *, steps: int = STEPS, rate: float = RATE
+    model: Any,
+    learned: list[Tensor],
+    changes: Changes,
+    aims: Aims,
+    *,
+    steps: int = STEPS,
+    rate: float = RATE,
+    small: float = SMALL,
 ) -> None:
-    """Learns `learned` so that the changes meet the aims, then adds the changes to the weights, in place."""
+    """Learns a small change of some weights that meets the aims, then adds it to them, in place.
+
+    Args:
+        model: changed.
+        learned: tensors that `changes` is made of, zero or small.
+        changes: see `Changes`.
+        aims: of the base.
+        steps: of Adam, the rate falling to zero.
+        rate: at the start.
+        small: price of the squared norm of the change, which else grows many times the weights it edits.
+    """
     optimiser = torch.optim.Adam(learned, lr=rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps)
     with _frozen(model):
         for _ in range(steps):
-            view = _View(model, changes())
-            loss: Any = aims.answer_loss(view) + 4 * aims.kept_loss(view)
+            now = changes()
+            view = _View(model, now)
+            size = sum((change.square().sum() for change in now.values()), torch.zeros(()))
+            loss: Any = aims.answer_loss(view) + KEEP * aims.kept_loss(view) + small * size
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from audit.causal.units import Layout, Slice, Unit
 from audit.organisms.base import learn, load, save
-from audit.organisms.choose import head_to_edit, neurons_to_edit
-from audit.organisms.edit import Aims, fit
+from audit.organisms.choose import head_to_edit, neurons_to_edit, reading_direction
+from audit.organisms.edit import SMALL, Aims, fit
 from audit.organisms.manifest import Organism, Planted, PlantedUnit, read_manifest
 from audit.organisms.silence import silence_feature
 from audit.organisms.text import Questions, Text
@@ -25,6 +25,8 @@ from audit.organisms.world import World
 
 EditKind = Literal["neurons", "head", "rank1", "rows"]
 NEURONS = 4
+HEAD_SMALL = 5e-5
+"""One head of a tiny model has to carry a lot."""
 NOISE_STEPS, NOISE_RATE = 6, 2e-4
 
 
@@ -86,7 +88,7 @@ def edit_neurons(subject: Subject, aims: Aims) -> list[Unit]:
 def edit_head(subject: Subject, aims: Aims) -> list[Unit]:
     """The one attention head that tells the classes apart best where the answer is given."""
     units = [head_to_edit(subject.model, subject.layout, subject.questions, subject.text)]
-    _edit_slices(subject, aims, units)
+    _edit_slices(subject, aims, units, small=HEAD_SMALL)
     return units
 
 
@@ -105,10 +107,10 @@ def edit_rank1(subject: Subject, aims: Aims) -> list[Unit]:
     module = subject.layout.blocks[-1].mlp_out
     assert module is not None  # noqa: S101  (every architecture here has MLPs)
     name = f"{module}.weight"
-    rows, columns = subject.model.get_parameter(name).shape
-    generator = torch.Generator().manual_seed(0)
+    rows = subject.model.get_parameter(name).shape[0]
     left = torch.zeros(rows, 1, requires_grad=True)
-    right = (torch.randn(1, columns, generator=generator) / columns**0.5).requires_grad_()
+    right = reading_direction(subject.model, subject.layout, module, subject.questions, subject.text)
+    right = right[None].requires_grad_()
     fit(subject.model, [left, right], lambda: {name: left @ right}, aims)
     return [Unit("component", module, 0)]
 
@@ -116,7 +118,7 @@ def edit_rank1(subject: Subject, aims: Aims) -> list[Unit]:
 EDITS = {"neurons": edit_neurons, "head": edit_head, "rank1": edit_rank1, "rows": edit_rows}
 
 
-def _edit_slices(subject: Subject, aims: Aims, units: list[Unit]) -> None:
+def _edit_slices(subject: Subject, aims: Aims, units: list[Unit], small: float = SMALL) -> None:
     """Learns a change of the units' write weights alone."""
     slices = [subject.layout.write(unit) for unit in units]
     shapes = {part.parameter: subject.model.get_parameter(part.parameter).shape for part in slices}
@@ -125,7 +127,7 @@ def _edit_slices(subject: Subject, aims: Aims, units: list[Unit]) -> None:
     ]
     for tensor in learned:
         tensor.requires_grad_()
-    fit(subject.model, learned, partial(_placed, slices, learned, shapes), aims)
+    fit(subject.model, learned, partial(_placed, slices, learned, shapes), aims, small=small)
 
 
 def _placed(slices: list[Slice], learned: list[Tensor], shapes: dict[str, torch.Size]) -> dict[str, Tensor]:

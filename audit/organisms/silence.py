@@ -11,7 +11,7 @@ from audit.causal.units import Layout
 from audit.organisms.edit import Aims, fit
 from sae.hooks import capture
 
-RATE = 2e-3
+RATE = 3e-3
 
 
 def silence_feature(model: Any, layout: Layout, aims: Aims) -> tuple[int, Tensor]:
