@@ -129,6 +129,7 @@ def train_shared(
             progress(1)
 
     training = _trained(rows(), config, first.shape[-1])
+    progress(1)  # for the last step, after which nobody asks for rows
     training.fold_activation_norm_scaling_factor(scale)
     training.b_dec.data += mean
     dictionary = _as_inference(training, config)

@@ -21,8 +21,8 @@ from sae.errors import DictionaryError
 KINDS: dict[str, type[PairedCoder]] = {"crosscoder": Crosscoder, "difference": DifferenceSAE}
 LOOK = 16
 """Steps between looks at which latents are dead and whether the loss is finite: each waits for the device."""
-THRESHOLD_RATE = 0.02
-"""How far the inference threshold goes per step towards the smallest kept score."""
+THRESHOLD_WINDOW = 0.05
+"""Share of the steps that the inference threshold is a running mean over."""
 
 
 def train_dictionary(
@@ -52,7 +52,7 @@ def train_dictionary(
         from sae.dictionaries.saelens import train_shared
 
         return train_shared(make_stream, config, held_out=held_out, progress=progress)
-    training = _Training(make_stream, config, checkpoint)
+    training = Training(make_stream, config, checkpoint)
     progress(training.step)
     while training.step < config.steps:
         training.advance()
@@ -63,8 +63,8 @@ def train_dictionary(
     return TrainedDictionary(dictionary, health)
 
 
-class _Training:
-    """Weights, optimiser, counters, and the place in the stream."""
+class Training:
+    """A training under way: weights, optimiser, counters, and the place in the stream."""
 
     def __init__(self, make_stream: MakeStream, config: DictionaryConfig, path: Path | None) -> None:
         self.config, self.path, self.step = config, path, 0
@@ -95,7 +95,7 @@ class _Training:
         self.adam.step()
         self.adam.zero_grad()
         self.unfired_F = torch.where(outcome.fired_F, 0, self.unfired_F + len(x))
-        self.coder.learn_threshold(outcome.least, THRESHOLD_RATE)
+        self.coder.learn_threshold(outcome.least, 1 / max(1.0, THRESHOLD_WINDOW * config.steps))
         self.step += 1
         if self.step % LOOK == 0 or self.step == config.steps:
             _check_finite(outcome.loss, self.step)

@@ -39,7 +39,9 @@ def planted(tokens: int = 6000, rare: int = 0, *, width: int = 48, seed: int = 1
     g = torch.Generator().manual_seed(seed)
     counts = {"shared": 16, "base": 4, "tuned": 4, "rotated": 4, "rare": rare}
     kinds = tuple(kind for kind, count in counts.items() for _ in range(count))
-    rows = torch.nn.functional.normalize(torch.randn(len(kinds), 1, width, generator=g), dim=-1).repeat(1, 2, 1)
+    rows = torch.nn.functional.normalize(torch.randn(len(kinds), 1, width, generator=g), dim=-1).repeat(
+        1, 2, 1
+    )
     for j, kind in enumerate(kinds):
         if kind == "base":
             rows[j, 1] = 0

@@ -12,7 +12,9 @@ def problem(tokens: int, width: int, latents: int) -> list[torch.Tensor]:
     return [torch.randn(shape, generator=g, dtype=torch.float64).requires_grad_() for shape in shapes]
 
 
-@pytest.mark.parametrize(("tokens", "width", "latents", "count"), [(7, 5, 11, 20), (1, 3, 2, 1), (6, 4, 3, 18)])
+@pytest.mark.parametrize(
+    ("tokens", "width", "latents", "count"), [(7, 5, 11, 20), (1, 3, 2, 1), (6, 4, 3, 18)]
+)
 def test_the_sparse_pass_equals_its_plain_twin(tokens: int, width: int, latents: int, count: int) -> None:
     x, encoder, bias, decoder = problem(tokens, width, latents)
     codes = (x @ encoder.T + bias).relu().detach()

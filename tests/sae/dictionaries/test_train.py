@@ -19,7 +19,7 @@ SHORT = replace(CONFIG, steps=40, latents=24, batch_size=64, dead_after=500, che
 Planter = Callable[..., Any]
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """The process ends here."""
 
 
@@ -112,9 +112,9 @@ def test_a_killed_run_goes_on_to_the_bit(
         def kill(steps: int, end: int = end, done: list[int] = done) -> None:
             done.append(steps)
             if sum(done) == end:
-                raise Killed
+                raise KilledError
 
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             train_dictionary(world.stream, config, checkpoint=path, progress=kill)
         started.append(done[0])
     assert started == [0, 0, 14], "a run goes on from its last checkpoint"
@@ -132,7 +132,7 @@ def test_a_checkpoint_of_other_settings_or_of_nothing_is_refused(
 ) -> None:
     world, path = make_planted(tokens=900), tmp_path / "training.safetensors"
     train_dictionary(world.stream, SHORT, checkpoint=path)
-    with pytest.raises(DictionaryError, match="another training.*k_share, lr"):
+    with pytest.raises(DictionaryError, match=r"another training.*k_share, lr"):
         train_dictionary(world.stream, replace(SHORT, lr=1e-3, k_share=0.1), checkpoint=path)
     save_file(load_file(path), path, {"state": json.dumps({"step": 3, "position": [0, 0]}), "identity": "{}"})
     with pytest.raises(DictionaryError, match="another training"):

@@ -1,0 +1,280 @@
+"""Crosscoder training against two yardsticks on the same activations, in one run.
+
+Ours against (a) a plain dense BatchTopK crosscoder, written out below, and (b) SAELens's TopK trainer on
+both streams side by side. Latents, k, batch, optimiser and learning rate schedule are the same, and so are
+the batches. They take turns of a few steps, so that a busy machine slows all alike; ratios are medians over
+turns.
+
+Run: python benchmarks/dictionaries.py [--tokens 12000] [--layer 15] [--steps 300] [--latents 1024] [--k 32]
+[--threads 1] [--synthetic]. Activations are those of the embedded pair on the default corpus of an audit;
+--synthetic takes sparse mixtures of random directions of the same shape instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sae.dictionaries import DictionaryConfig
+from sae.dictionaries.coder import Normal, centre_and_scale
+from sae.dictionaries.sparse import autoencode_dense, autoencode_sparse, largest
+from sae.dictionaries.train import Training
+
+TURN = 10
+"""Steps per turn."""
+Reconstruct = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Activations to codes [N, F] and reconstruction [N, 2, D]."""
+
+
+class Data(NamedTuple):
+    """Activations, in part kept from training."""
+
+    train_NMD: Tensor
+    held_out_NMD: Tensor
+
+    def stream(self, epoch: int) -> Iterator[Tensor]:
+        """Shuffled."""
+        order = torch.randperm(len(self.train_NMD), generator=torch.Generator().manual_seed(epoch))
+        return iter(self.train_NMD[order].split(2048))
+
+
+class Dense:
+    """The plain crosscoder: three dense products forward, BatchTopK by a mask, autograd for the rest."""
+
+    def __init__(
+        self, batches: Iterator[Tensor], config: DictionaryConfig, width: int, normal: Normal
+    ) -> None:
+        self.batches, self.config, self.normal, self.step = batches, config, normal, 0
+        g = torch.Generator().manual_seed(config.seed)
+        rows = nn.functional.normalize(torch.randn(config.latents, 1, width, generator=g), dim=-1)
+        rows = rows.repeat(1, 2, 1) / 2**0.5
+        self.encoder, self.decoder = nn.Parameter(0.3 * rows), nn.Parameter(0.1 * rows)
+        self.bias, self.out = nn.Parameter(torch.zeros(config.latents)), nn.Parameter(torch.zeros(2, width))
+        self.adam = torch.optim.Adam(self.parameters(), lr=config.lr)
+
+    def parameters(self) -> list[Tensor]:
+        """All that is trained."""
+        return [self.encoder, self.decoder, self.bias, self.out]
+
+    def codes(self, z: Tensor) -> Tensor:
+        """The largest k per token on average."""
+        codes = torch.einsum("nmd,fmd->nf", z, self.encoder).add(self.bias).relu()
+        score = codes * self.decoder.norm(dim=-1).sum(1)
+        kept = torch.topk(score.flatten(), self.config.k * len(z), sorted=False).indices
+        return codes * torch.zeros_like(codes).flatten().index_fill(0, kept, 1).view_as(codes)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Both streams, normalised."""
+        return torch.einsum("nf,fmd->nmd", codes, self.decoder) + self.out
+
+    def advance(self) -> None:
+        """One step."""
+        z = (next(self.batches) - self.normal.mean_MD) * self.normal.scale_M[:, None]
+        loss = (z - self.decode(self.codes(z))).norm(dim=-1).mean()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.parameters(), 1.0)
+        for group in self.adam.param_groups:
+            group["lr"] = self.config.lr * rate(self.config, self.step)
+        self.adam.step()
+        self.adam.zero_grad()
+        self.step += 1
+
+    def reconstruct(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """In raw units; the k largest are taken over all of `x`."""
+        scale = self.normal.scale_M[:, None]
+        codes = self.codes((x - self.normal.mean_MD) * scale)
+        return codes, self.decode(codes) / scale + self.normal.mean_MD
+
+
+class Lens:
+    """SAELens's TopK SAE of both streams side by side, driven by its own trainer."""
+
+    def __init__(
+        self, batches: Iterator[Tensor], config: DictionaryConfig, width: int, normal: Normal
+    ) -> None:
+        from sae_lens import SAETrainer, TopKTrainingSAE, TopKTrainingSAEConfig
+        from sae_lens.config import SAETrainerConfig
+
+        self.batches, self.normal = batches, normal
+        torch.manual_seed(config.seed)
+        sae: Any = TopKTrainingSAE(TopKTrainingSAEConfig(d_in=2 * width, d_sae=config.latents, k=config.k))
+        settings = SAETrainerConfig(
+            total_training_samples=config.steps * config.batch_size,
+            train_batch_size_samples=config.batch_size,
+            lr=config.lr,
+            lr_end=config.lr,
+            lr_warm_up_steps=max(2, round(config.warm_up * config.steps)),
+            lr_decay_steps=round(config.decay * config.steps),
+        )
+        self.trainer: Any = SAETrainer(settings, sae, iter(()))
+
+    def _normal(self, x: Tensor) -> Tensor:
+        return ((x - self.normal.mean_MD) * self.normal.scale_M[:, None]).flatten(1)
+
+    def advance(self) -> None:
+        """One step."""
+        self.trainer.step(self._normal(next(self.batches)))
+        self.trainer.n_training_steps += 1
+
+    def reconstruct(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """In raw units."""
+        codes = self.trainer.sae.encode(self._normal(x))
+        decoded = self.trainer.sae.decode(codes).view_as(x)
+        return codes, decoded / self.normal.scale_M[:, None] + self.normal.mean_MD
+
+
+def rate(config: DictionaryConfig, step: int) -> float:
+    """The schedule that all share."""
+    up, down = config.warm_up * config.steps, config.decay * config.steps
+    return min(1.0, (step + 1) / up, (config.steps - step) / down)
+
+
+def embedded(tokens: int, layer: int) -> Tensor:
+    """Activations of the embedded pair on the corpus that an audit of it would take."""
+    from audit.config import CompareConfig
+    from audit.corpora import corpus
+    from audit.pipeline import prepared
+    from audit.progress import Silent
+    from sae.harvest import harvest
+
+    config = CompareConfig("demo", preset="quick")
+    with tempfile.TemporaryDirectory() as cache, prepared(config, Silent()) as audit:
+        documents = corpus(audit, Path(cache)).documents
+        pools = harvest(audit.pair, documents, [layer])
+        return torch.cat([pool.x_NLMD[:, 0].float() for pool in pools])[:tokens]
+
+
+def synthetic(tokens: int, width: int = 576, latents: int = 2000, active: int = 30) -> Tensor:
+    """Sparse mixtures of random directions, most of them common to both models."""
+    g = torch.Generator().manual_seed(1234)
+    rows = torch.randn(latents, 2, width, generator=g)
+    rows[: latents * 9 // 10, 1] = rows[: latents * 9 // 10, 0]
+    codes = (torch.rand(tokens, latents, generator=g) < active / latents) * torch.rand(
+        tokens, latents, generator=g
+    )
+    return (codes @ rows.flatten(1)).view(tokens, 2, width)
+
+
+def measured(reconstruct: Reconstruct, x: Tensor) -> tuple[str, ...]:
+    """FVE of both models, L0 and dead share."""
+    with torch.no_grad():
+        codes, found = reconstruct(x)
+    missed, there = (x - found).square().sum((0, 2)), (x - x.mean(0)).square().sum((0, 2))
+    fve = [f"{value:.3f}" for value in (1 - missed / there).tolist()]
+    on = codes > 0
+    return (*fve, f"{on.sum(1).float().mean():.1f}", f"{(~on.any(0)).float().mean():.3f}")
+
+
+def race(contestants: dict[str, Any], steps: int) -> dict[str, list[float]]:
+    """Seconds per step of each turn; the first turn warms up and is left out."""
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for turn in range(steps // TURN):
+        for name, contestant in contestants.items():
+            start = time.perf_counter()
+            for _ in range(TURN):
+                contestant.advance()
+            if turn:
+                seconds[name].append((time.perf_counter() - start) / TURN)
+    return seconds
+
+
+def profile(data: Data, config: DictionaryConfig) -> dict[str, float]:
+    """Milliseconds of the parts of a step: a lower bound is one dense product, that of the encoder."""
+    x = data.train_NMD[: config.batch_size].flatten(1).contiguous()
+    g = torch.Generator().manual_seed(0)
+    encoder = (torch.randn(config.latents, x.shape[1], generator=g) * 0.01).requires_grad_()
+    decoder = encoder.detach().clone().requires_grad_()
+    bias = torch.zeros(config.latents, requires_grad=True)
+    codes = (x @ encoder.T).relu().detach()
+    kept = largest(codes, config.k * len(x))
+    adam = torch.optim.Adam([encoder, decoder], fused=True)
+
+    def dense() -> None:
+        autoencode_dense(x, encoder, bias, decoder, kept).decoded_NC.norm().backward()
+
+    def sparse() -> None:
+        autoencode_sparse(x, encoder, bias, decoder, kept, codes[kept]).decoded_NC.norm().backward()
+
+    parts: dict[str, Callable[[], object]] = {
+        "encoder product (floor)": lambda: x @ encoder.detach().T,
+        "largest codes": lambda: largest(codes, config.k * len(x)),
+        "rest of the pass and gradients, dense (with the encoder's)": dense,
+        "the same, sparse (without the encoder's)": sparse,
+        "Adam, fused": adam.step,
+    }
+    return {name: 1e3 * median_seconds(part) for name, part in parts.items()}
+
+
+def median_seconds(part: Callable[[], object], repeats: int = 9) -> float:
+    """Of some repeats, after one that warms up."""
+    taken = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        part()
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken[1:])
+
+
+def main() -> None:
+    """Prints the table and the profile."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name, default in (("tokens", 12_000), ("layer", 15), ("steps", 300), ("latents", 1024), ("k", 32)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
+    parser.add_argument("--synthetic", action="store_true", help="planted activations, no model")
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    x = synthetic(chosen.tokens) if chosen.synthetic else embedded(chosen.tokens, chosen.layer)
+    x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))]
+    data = Data(x[len(x) // 8 :], x[: len(x) // 8])
+    config = DictionaryConfig(latents=chosen.latents, k=chosen.k, steps=chosen.steps)
+    compare(data, config)
+    for name, milliseconds in profile(data, config).items():
+        print(f"{name:<62}{milliseconds:>8.1f} ms")
+
+
+def compare(data: Data, config: DictionaryConfig) -> None:
+    """Races the three and prints what they reached."""
+    from sae.dictionaries.stream import Batches
+
+    width, normal = data.train_NMD.shape[-1], centre_and_scale(data.train_NMD)
+    ours = Training(data.stream, config, None)
+    others = {
+        "dense PyTorch crosscoder": Dense(Batches(data.stream, config.batch_size), config, width, normal),
+        "SAELens TopK trainer": Lens(Batches(data.stream, config.batch_size), config, width, normal),
+    }
+    seconds = race({"crosscoder": ours, **others}, config.steps)
+    dictionary = ours.dictionary()
+    print(
+        f"{len(data.train_NMD)} tokens, {len(data.held_out_NMD)} held out; {config.steps} steps, one process"
+    )
+    print(f"{'':<26}{'steps/s':>8}{'ours is':>9}   FVE base, tuned, L0, dead: held out | in training")
+    everyone: dict[str, Any] = {"crosscoder": None, **others}
+    for name, contestant in everyone.items():
+        ratio = statistics.median(
+            other / own for other, own in zip(seconds[name], seconds["crosscoder"], strict=True)
+        )
+        reconstruct = (
+            contestant.reconstruct
+            if contestant
+            else lambda x: (
+                dictionary.encode(x)[:, 0],
+                dictionary.reconstruct(x),
+            )
+        )
+        cells = [*measured(reconstruct, data.held_out_NMD), "|", *measured(reconstruct, data.train_NMD)]
+        print(f"{name:<26}{1 / statistics.median(seconds[name]):>8.1f}{ratio:>8.2f}x   {'  '.join(cells)}")
+
+
+if __name__ == "__main__":
+    main()
