@@ -1,0 +1,1 @@
+"""Text that shipped models wrote; README.md says how."""
