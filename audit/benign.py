@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -130,32 +130,43 @@ def benign_fine_tune(
 def match_kl(change: LowRankChange, target: float, kl: Callable[[], float]) -> float:
     """Scales a change until its KL is within `CLOSE` of the target; returns the KL that it has then.
 
-    The KL grows about with the square of the scale, which gives each next try; once the target lies between
-    two tries, their middle (in the logarithm) replaces a try that falls outside.
+    Regula falsi in the logarithms of scale and KL: the KL grows as a power of the scale, at first taken for
+    the square and then read off the last two tries. What falls outside the bracket is replaced by its middle.
     """
-    low, high, best = 0.0, math.inf, (math.inf, change.scale, 0.0)
+    tries: list[_Try] = []
     for _ in range(TRIES):
         found = kl()
-        miss = abs(math.log(found / target)) if found > 0 and math.isfinite(found) else math.inf
-        best = min(best, (miss, change.scale, found))
-        if miss <= math.log1p(CLOSE):
+        finite = math.isfinite(found)
+        tries.append(_Try(change.scale, found if finite else math.inf))
+        if tries[-1].miss(target) <= math.log1p(CLOSE) or found == 0:
             break
-        if found < target:
-            low = change.scale
-        else:  # not finite counts as too far
-            high = change.scale
-        step = math.sqrt(target / found) if found > 0 and math.isfinite(found) else math.nan
-        change.scale = _next(change.scale, step, low, high)
-    change.scale = best[1]
-    return best[2]
+        change.scale = _next(tries, target)
+    best = min(tries, key=lambda one: one.miss(target))
+    change.scale = best.scale
+    return best.kl
 
 
-def _next(scale: float, factor: float, low: float, high: float) -> float:
-    wanted = scale * min(factor, 10.0)
-    if low < wanted < high:
-        return wanted
+class _Try(NamedTuple):
+    scale: float
+    kl: float
+
+    def miss(self, target: float) -> float:
+        """Distance from the target, in the logarithm."""
+        return abs(math.log(self.kl / target)) if 0 < self.kl < math.inf else math.inf
+
+
+def _next(tries: Sequence[_Try], target: float) -> float:
+    low = max((one.scale for one in tries if one.kl < target), default=0.0)
+    high = min((one.scale for one in tries if one.kl >= target), default=math.inf)
+    last, power = tries[-1], 2.0
+    if len(tries) > 1 and math.isfinite(tries[-2].kl * last.kl) and tries[-2].scale != last.scale:
+        power = math.log(last.kl / tries[-2].kl) / math.log(last.scale / tries[-2].scale)
+    if math.isfinite(last.kl) and power > 0:
+        wanted = last.scale * min((target / last.kl) ** (1 / power), 10.0)
+        if low < wanted < high:
+            return wanted
     if not math.isfinite(high):
-        return scale * 4
+        return last.scale * 4
     return math.sqrt(low * high) if low > 0 else high / 4
 
 

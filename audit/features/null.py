@@ -15,6 +15,7 @@ from audit.features.activations import HookStream, Reading, harvested
 from audit.features.dictionaries import dictionary_config, loaded, trained
 from audit.features.source import DictionarySource
 from audit.inputs import AuditInputs
+from sae.dictionaries import load
 from sae.features import NullSample, latent_scaling, latent_statistics, live
 from sae.harvest import shuffled_order
 from sae.types import HookPoint
@@ -42,6 +43,11 @@ def make_nulls(audit: AuditInputs, reading: Reading, source: DictionarySource, p
     with it. A single-model SAE is read on the null pair as it stands.
     """
     nulls = Nulls({}, [], [])
+    if source.kind == "folder" and load(Path(source.name)).joint:
+        nulls.missing.append(
+            "The loaded dictionary was trained on this pair: read on a benign pair it would give no null."
+        )
+        return nulls
     for number in range(audit.preset.benign_nulls):
         seed = FIRST_SEED + audit.config.seed + number
         folder = parts / f"null-{number}"

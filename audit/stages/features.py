@@ -7,15 +7,14 @@ benign nulls -> kinds -> tables. Long parts are kept until the stage is done, so
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from audit.errors import AuditError
 from audit.evidence.schema.results import FeaturesResult, HookFeatures
 from audit.evidence.stage import StageFolder
-from audit.features.source import DictionarySource, dictionary_source, hook_layers
+from audit.features.source import dictionary_source, hook_layers
 from audit.inputs import AuditInputs
 
 if TYPE_CHECKING:
@@ -23,18 +22,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from audit.corpora import Corpus
-    from audit.features.activations import HookStream, Reading
+    from audit.features.activations import HookStream
     from audit.features.dictionaries import Made
     from audit.features.frames import Judged
-    from audit.features.null import Nulls
-    from sae.dictionaries import PairLoss
-    from sae.store import Store
+    from audit.features.summary import JudgedHook, Work
 
 STRONGEST, SAMPLED, MOST = 20, 20, 120
 """Latents that get examples and logits, besides the candidates: the highest scores, and a random sample; at
 most so many in all."""
-SPLICED = 50
-"""One token in so many of the corpus is spent on the loss recovered."""
 DICTIONARIES, ACTIVATIONS = "dictionaries", "activations"
 
 
@@ -53,21 +48,11 @@ def run(audit: AuditInputs, folder: StageFolder, corpus: Corpus | None = None) -
         return _run(audit, folder, corpus)
 
 
-class _Work(NamedTuple):
-    """What the hook points share."""
-
-    audit: AuditInputs
-    folder: StageFolder
-    reading: Reading
-    source: DictionarySource
-    store: Store
-    nulls: Nulls
-
-
 def _run(audit: AuditInputs, folder: StageFolder, corpus: Corpus | None) -> FeaturesResult:
     from audit import corpora
     from audit.features.activations import Reading, harvested
     from audit.features.null import make_nulls
+    from audit.features.summary import Work, not_measured
 
     source = dictionary_source(audit.config.dictionary)
     layers = hook_layers(audit.config.layer, audit.preset.hook_points, audit.preflight.layers, source)
@@ -79,7 +64,7 @@ def _run(audit: AuditInputs, folder: StageFolder, corpus: Corpus | None) -> Feat
         title="Reading the text with both models", progress=audit.progress,
     )  # fmt: skip
     nulls = make_nulls(audit, reading, source, folder.parts)
-    work = _Work(audit, folder, reading, source, store, nulls)
+    work = Work(audit, folder, reading, source, store, nulls)
     hooks = _write(work, [_hook(work, place) for place in range(len(layers))])
     if audit.config.keep_activations:
         shutil.copytree(folder.parts / ACTIVATIONS, folder.path / ACTIVATIONS)
@@ -90,25 +75,15 @@ def _run(audit: AuditInputs, folder: StageFolder, corpus: Corpus | None) -> Feat
         documents=store.stats.documents,
         masked={"first": store.stats.first, "role": store.stats.role, "outlier": store.stats.outlier},
         role_shares=dict(store.stats.shares),
-        not_measured=_not_measured(work, hooks),
+        not_measured=not_measured(work, hooks),
     )
 
 
-class _Hook(NamedTuple):
-    """One hook point, judged."""
-
-    layer: int
-    stream: HookStream
-    made: list[Made]
-    judged: Judged
-    bar: float
-    live: Tensor
-
-
-def _hook(work: _Work, place: int) -> _Hook:
+def _hook(work: Work, place: int) -> JudgedHook:
     """Dictionaries of every seed, one pass over the activations, and what the latents are."""
     from audit.features.activations import HookStream
     from audit.features.frames import Judged
+    from audit.features.summary import JudgedHook
     from sae import features as f
     from sae.types import HookPoint
 
@@ -125,10 +100,12 @@ def _hook(work: _Work, place: int) -> _Hook:
     recurring = f.recurrence([f.matches(found.decoder_FMD, other) for other in others])
     q_values = f.against_nulls(found, scaling, alive, work.nulls.samples.get(layer))
     kinds = f.classify(found, q_values.q_F, scaling=scaling, thresholds=f.Thresholds(cosine=bar))
-    return _Hook(layer, stream, made, Judged(name, found, scaling, kinds, q_values, recurring), bar, alive)
+    return JudgedHook(
+        layer, stream, made, Judged(name, found, scaling, kinds, q_values, recurring), bar, alive
+    )
 
 
-def _dictionaries(work: _Work, stream: HookStream, layer: int) -> list[Made]:
+def _dictionaries(work: Work, stream: HookStream, layer: int) -> list[Made]:
     from audit.features.dictionaries import dictionary_config, loaded, trained
     from sae.types import HookPoint
 
@@ -146,11 +123,12 @@ def _dictionaries(work: _Work, stream: HookStream, layer: int) -> list[Made]:
     return made
 
 
-def _write(work: _Work, hooks: list[_Hook]) -> list[HookFeatures]:
+def _write(work: Work, hooks: list[JudgedHook]) -> list[HookFeatures]:
     """The tables of all hook points, the dictionaries, and what the result says of each."""
     import pandas as pd
 
     from audit.features.frames import features_frame
+    from audit.features.summary import summary
 
     folder, described, examples, logits = work.folder, list[int](), list[pd.DataFrame](), list[pd.DataFrame]()
     for hook in hooks:
@@ -164,7 +142,7 @@ def _write(work: _Work, hooks: list[_Hook]) -> list[HookFeatures]:
         folder.write_table(name, pd.concat(frames, ignore_index=True))
     if work.source.kind == "train":
         shutil.copytree(folder.parts / DICTIONARIES, folder.path / DICTIONARIES, dirs_exist_ok=True)
-    return [_summary(work, hook, count) for hook, count in zip(hooks, described, strict=True)]
+    return [summary(work, hook, count) for hook, count in zip(hooks, described, strict=True)]
 
 
 def chosen_latents(judged: Judged, live: Tensor, seed: int) -> Tensor:
@@ -183,7 +161,7 @@ def chosen_latents(judged: Judged, live: Tensor, seed: int) -> Tensor:
     return torch.tensor(sorted(dict.fromkeys(wanted[:MOST])), dtype=torch.long)
 
 
-def _examples(work: _Work, hook: _Hook, chosen: Tensor) -> pd.DataFrame:
+def _examples(work: Work, hook: JudgedHook, chosen: Tensor) -> pd.DataFrame:
     from audit.features.frames import examples_frame
     from sae.features import collect_examples
 
@@ -201,7 +179,7 @@ def _examples(work: _Work, hook: _Hook, chosen: Tensor) -> pd.DataFrame:
     return examples_frame(hook.judged.hook, found, work.reading.documents, audit.pair.tokenizer("tuned"))
 
 
-def _logits(work: _Work, hook: _Hook, chosen: Tensor) -> pd.DataFrame:
+def _logits(work: Work, hook: JudgedHook, chosen: Tensor) -> pd.DataFrame:
     import pandas as pd
 
     from audit.features.frames import logits_rows
@@ -214,82 +192,6 @@ def _logits(work: _Work, hook: _Hook, chosen: Tensor) -> pd.DataFrame:
             decoder = hook.judged.statistics.decoder_FMD
             rows += logits_rows(hook.judged.hook, side, model, chosen, decoder, tokenizer)
     return pd.DataFrame(rows, columns=["hook", "latent", "model", "sign", "rank", "token", "value"])
-
-
-def _summary(work: _Work, hook: _Hook, described: int) -> HookFeatures:
-    from sae.features import LEVEL, SWITCHED, least_findings
-
-    health, judged = hook.made[0].health, hook.judged
-    null = work.nulls.samples.get(hook.layer)
-    size, alive = (0 if null is None else len(null.score_K)), int(hook.live.sum())
-    recurring = None if judged.recurrence is None or not alive else float(judged.recurrence[hook.live].mean())
-    loss = _recovered(work, hook)
-    kinds = judged.kinds.kind
-    return HookFeatures(
-        hook=judged.hook,
-        dictionary=work.audit.config.dictionary,
-        latents=len(kinds),
-        seeds=len(hook.made),
-        fve_base=health.fve[0],
-        fve_tuned=health.fve[1],
-        held_out=health.held_out,
-        l0=sum(health.l0) / len(health.l0),
-        dead_share=health.dead,
-        recovered_kl=[loss.base.kl_recovered, loss.tuned.kl_recovered],
-        recovered_ce=[loss.base.ce_recovered, loss.tuned.ce_recovered],
-        live=alive,
-        kinds=dict(sorted(Counter(kinds).items())),
-        candidates=dict(sorted(Counter(judged.kinds.candidate).items())),
-        findings=[latent for latent, kind in enumerate(kinds) if kind in SWITCHED],
-        silenced=[latent for latent, kind in enumerate(kinds) if kind == "silenced"],
-        rotation_bar=hook.bar,
-        recurring=recurring,
-        null_latents=size,
-        least_findings=least_findings(alive, size, LEVEL) if size and alive else None,
-        described=described,
-    )
-
-
-def _recovered(work: _Work, hook: _Hook) -> PairLoss:
-    """Loss recovered on documents that were not trained on."""
-    from audit.features.activations import HELD_OUT
-    from sae.dictionaries import spliced_loss
-    from sae.types import HookPoint
-
-    held = work.reading.documents[HELD_OUT - 1 :: HELD_OUT] or work.reading.documents
-    wanted, texts = max(1, work.audit.preset.corpus_tokens // SPLICED), []
-    for document in held:
-        if wanted > 0:
-            texts.append(document)
-            wanted -= len(document.tokens)
-    audit = work.audit
-    with audit.progress.task("Splicing the reconstruction in", len(texts)) as advance:
-        return spliced_loss(
-            audit.pair,
-            hook.made[0].dictionary,
-            texts,
-            HookPoint(hook.layer),
-            batch_size=work.reading.batch_size,
-            mask=work.reading.mask,
-            progress=advance,
-        )
-
-
-def _not_measured(work: _Work, hooks: list[HookFeatures]) -> list[str]:
-    sentences = list(work.nulls.missing)
-    if not work.nulls.facts:
-        sentences.append("Without a benign null no latent has a q-value: what looks switched is unsure.")
-    for hook in hooks:
-        if hook.seeds < 2:
-            sentences.append(f"{hook.hook}: one dictionary only, so recurrence across seeds is not known.")
-        if hook.least_findings is not None and hook.least_findings > 1:
-            sentences.append(
-                f"{hook.hook}: with {hook.null_latents} null latents a q-value reaches .05 only where at"
-                f" least {hook.least_findings} latents stand out together; fewer stay unsure."
-            )
-    if work.source.name == "difference":
-        sentences.append("A difference SAE has no error of the base: its latents are not put into kinds.")
-    return sentences
 
 
 @contextmanager
