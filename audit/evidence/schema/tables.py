@@ -512,7 +512,7 @@ TABLES: dict[str, Table] = {
     table.name: table
     for table in (
         ITEMS, DRIFT, WEIGHTS, DIRECTIONS, ELICITATION, FEATURES, EXAMPLES, LOGITS, LATENT_EFFECTS, UNITS,
-        DOSES, TRAIN_STEPS, TOKENS, ATTACK_DOSES, ORGANISMS,
+        GRAFTS, DOSES, TRAIN_STEPS, TOKENS, ATTACK_DOSES, ORGANISMS,
     )
 }  # fmt: skip
 """Every table by name."""
