@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -59,11 +60,12 @@ class Against:
     """Control arms of one arm."""
 
     kind: str
-    """matched: other units; transplanted: the set's own weight changes on other units; random change: one of
-    the same norm in the same place; random directions: at right angles to the concept's."""
+    """matched: other units alike in norm and activity; scaled: other units, each changed so many times over
+    that its write is as large; random change: the set's own weight changes with random signs; random
+    directions: at right angles to the concept's."""
     arms: tuple[Arm, ...]
     norm: float | None
-    """Mean norm of the control's units over the set's; None where it is equal by construction."""
+    """Mean norm of the controls' units over the set's; None where it is equal by construction."""
     activity: float | None
     note: str | None
     """Why there are fewer controls than wanted, or of another kind."""
@@ -96,21 +98,13 @@ def curve(action: Action, dose: float) -> list[float]:
 
 
 def controls_of(
-    arm: Arm,
-    traits: pd.DataFrame | None,
-    written: pd.DataFrame | None,
-    deltas: WeightDeltas | None,
-    *,
-    count: int,
-    seed: int,
+    arm: Arm, traits: pd.DataFrame | None, deltas: WeightDeltas | None, *, count: int, seed: int
 ) -> Against:
     """What an arm is held against.
 
     Args:
         arm: the chosen one.
         traits: the pool of its kinds, with the norm that fits the action (weight changes for a revert).
-        written: for a revert, the pool with norms of write weights: where no other units changed as much,
-            the set's own changes are put on units that write as strongly.
         deltas: the weight changes, for reverts.
         count: controls wanted.
         seed: of the draws.
@@ -118,20 +112,27 @@ def controls_of(
     if arm.whole.steering is not None:
         return _random_directions(arm, arm.whole.steering, count, seed)
     if arm.whole.latents is not None:
-        return Against("matched", (), None, None, "latents have no matched random sets here")
+        return Against("none", (), None, None, "latents have no matched random sets here")
     if deltas is not None and any(unit.kind not in SLICED for unit in arm.whole.units):
         return _random_changes(arm, deltas, count, seed)
     if traits is None:
         raise ValueError(f"{arm.set}: units are matched by their traits")
-    natural = _other_units(arm, traits, count, seed, "matched")
-    if natural.arms or written is None:
+    natural = _other_units(arm, traits, traits, count, seed, "matched")
+    if natural.arms:
         return natural
-    moved = _other_units(arm, written, count, seed, "transplanted")
-    return replace(moved, note="; ".join(filter(None, (natural.note, moved.note))))
+    if deltas is not None:
+        return replace(_random_changes(arm, deltas, count, seed), note=natural.note)
+    for ignored in (["norm"], ["norm", "activity"]):
+        pool = traits.assign(**dict.fromkeys(ignored, float("nan")))
+        instead = _other_units(arm, traits, pool, count, seed, "scaled")
+        if instead.arms:
+            said = f"{natural.note}: {' and '.join(ignored)} made equal by construction instead"
+            return replace(instead, note="; ".join(filter(None, (said, instead.note))))
+    return natural
 
 
 class RandomChanges:
-    """Weight changes with the norms of the real ones and nothing else of them."""
+    """The weight changes with random signs: every entry, slice and tensor as large, in another direction."""
 
     def __init__(self, deltas: WeightDeltas, seed: int) -> None:
         self._deltas, self._seed = deltas, seed
@@ -142,43 +143,48 @@ class RandomChanges:
         return self._deltas.names
 
     def of(self, name: str) -> Tensor | None:
-        """Gaussian, of the norm of the real change; the same at each call."""
+        """The same at each call."""
         change = self._deltas.of(name)
-        return None if change is None else self._like(change, name)
+        return None if change is None else change * self._signs(change.shape, name).to(change)
 
     def component(self, module: str, index: int) -> Tensor:
-        """One rank, of the norm of the real component."""
+        """Still of one rank, along random vectors."""
         change = self._deltas.component(module, index)
-        rows, columns = (self._like(change[:, 0], f"{module}:{index}:u"), change[0])
-        outer = torch.outer(rows, self._like(columns, f"{module}:{index}:v"))
-        scaled: Tensor = outer / outer.norm() * change.norm()
+        generator = self._generator(f"{module}:{index}")
+        u, v = (torch.randn(n, generator=generator).to(change) for n in change.shape)
+        scaled: Tensor = torch.outer(u, v) * (change.norm() / (u.norm() * v.norm()))
         return scaled
 
-    def _like(self, change: Tensor, name: str) -> Tensor:
-        place = sum((i + 1) * byte for i, byte in enumerate(name.encode()))
-        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + place)
-        drawn = torch.randn(change.shape, generator=generator)
-        scaled: Tensor = (drawn / drawn.norm() * change.norm().cpu()).to(change)
-        return scaled
+    def _signs(self, shape: torch.Size, name: str) -> Tensor:
+        return torch.randint(0, 2, shape, generator=self._generator(name)) * 2 - 1
+
+    def _generator(self, name: str) -> torch.Generator:
+        return torch.Generator().manual_seed(self._seed * 1_000_003 + zlib.crc32(name.encode()))
 
 
-def _other_units(arm: Arm, pool: pd.DataFrame, count: int, seed: int, kind: str) -> Against:
+def _other_units(
+    arm: Arm, traits: pd.DataFrame, pool: pd.DataFrame, count: int, seed: int, kind: str
+) -> Against:
+    """Sets of other units, near in those traits that the pool still has."""
     units = arm.whole.units
     target = rows_of(pool, units)
     found = matched_sets(pool, target, count=count, seed=seed)
     arms = []
     for rows in found.sets:
-        chosen = tuple(unit_at(pool, row) for row in rows)
-        sources = units if kind == "transplanted" else None
-        arms.append(replace(arm, whole=replace(arm.whole, units=chosen, sources=sources)))
+        whole = replace(arm.whole, units=tuple(unit_at(pool, row) for row in rows))
+        if kind == "scaled":
+            whole = replace(whole, strengths=_strengths(traits, target, rows))
+        arms.append(replace(arm, whole=whole))
     match = match_of(pool, target, found.sets) if found.sets else None
-    return Against(
-        kind,
-        tuple(arms),
-        None if match is None or kind == "transplanted" else match.norm,
-        None if match is None else match.activity,
-        found.reason,
-    )
+    by_norm = match.norm if match is not None and kind == "matched" else None
+    return Against(kind, tuple(arms), by_norm, match and match.activity, found.reason)
+
+
+def _strengths(traits: pd.DataFrame, target: Sequence[int], rows: Sequence[int]) -> tuple[float, ...]:
+    """How many times over each unit is changed, so that its mean write is as large as the target's."""
+    writes = (traits["norm"] * traits["activity"].fillna(1.0)).to_numpy(dtype=float)
+    pairs = zip(writes[list(target)], writes[list(rows)], strict=True)
+    return tuple(float(own / other) if other else 1.0 for own, other in pairs)
 
 
 def _random_changes(arm: Arm, deltas: WeightDeltas, count: int, seed: int) -> Against:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from audit.causal.arms import SLICED, Against, Arm, controls_of, curve
 from audit.causal.doses import Bench, Fitted, Trial, fewer_items, fit_trials, nearest
 from audit.causal.objective import Objective
 from audit.causal.off_target import OffTarget, off_target
-from audit.causal.traits import activity_of, traits_of
+from audit.causal.traits import SlicedKind, activity_of, traits_of
 from audit.causal.units import Layout
 from audit.causal.weight_edits import WeightDeltas
 from audit.evidence.schema import TABLES
@@ -225,25 +225,18 @@ class Bypass:
     def _against(self, bench: Bench, pick: _Pick) -> Against:
         arm, count = pick.trial.arm, self.effort.random_sets[pick.group]
         kinds = sorted({unit.kind for unit in arm.whole.units})
-        if not kinds or not set(kinds) <= set(SLICED):
-            return controls_of(arm, None, None, self.deltas, count=count, seed=self.effort.seed)
-        activity = activity_of(
-            bench.model,
-            bench.layout,
-            self.documents,
-            batch_size=self.effort.batch_size,
-            rows="row" in kinds,
-        )
-        pool = partial(traits_of, bench.model, bench.layout, kinds, activity)  # type: ignore[arg-type]
-        reverts = arm.action == "revert"
-        return controls_of(
-            arm,
-            pool(deltas=self.deltas if reverts else None),
-            pool() if reverts else None,
-            self.deltas if reverts else None,
-            count=count,
-            seed=self.effort.seed,
-        )
+        deltas = self.deltas if arm.action == "revert" else None
+        traits = None
+        if kinds and set(kinds) <= set(SLICED):
+            activity = activity_of(
+                bench.model,
+                bench.layout,
+                self.documents,
+                batch_size=self.effort.batch_size,
+                rows="row" in kinds,
+            )
+            traits = traits_of(bench.model, bench.layout, cast(list[SlicedKind], kinds), activity, deltas)
+        return controls_of(arm, traits, deltas, count=count, seed=self.effort.seed)
 
     def _trial(self, row: Any) -> Trial:
         found = (a for a in self.arms if (a.set, a.action) == (row["set"], row["intervention"]))
@@ -261,8 +254,8 @@ class Bypass:
             "size": arm.size,
             "dose": trial.dose,
             "recovered": share and share.value,
-            "low": share and share.low,
-            "high": share and share.high,
+            "low": share.low if share and share.bounded else None,
+            "high": share.high if share and share.bounded else None,
             "is_null": False,
             "chosen": False,
             "reads_base": arm.whole.reads_base,

@@ -43,9 +43,12 @@ class Controls:
 
 @dataclass(frozen=True)
 class Match:
-    """How well random sets match a target: mean trait of their units over that of the target's."""
+    """How well random sets match a target: mean trait of their units over that of the target's.
 
-    norm: float
+    None where the pool does not have the trait.
+    """
+
+    norm: float | None
     activity: float | None
 
 
@@ -81,8 +84,8 @@ def match_of(pool: pd.DataFrame, target: Sequence[int], sets: Sequence[Rows]) ->
     for trait in TRAITS:
         own, other = (float(pool[trait].iloc[list(rows)].mean()) for rows in (target, drawn))
         ratios[trait] = other / own if own else (1.0 if other == 0 else float("inf"))
-    activity = ratios["activity"]
-    return Match(ratios["norm"], None if np.isnan(activity) else activity)
+    known = {trait: None if np.isnan(ratio) else ratio for trait, ratio in ratios.items()}
+    return Match(known["norm"], known["activity"])
 
 
 def random_directions(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import torch
 
 from audit.behaviours.suite import Item, Suite
 from audit.causal.arms import FIT_DOSES, Arm
@@ -68,14 +70,27 @@ class Bench:
     def recovered(
         self, trials: Sequence[Trial], *, draws: int, seed: int, progress: Advance = lambda done: None
     ) -> list[Estimate | None]:
-        """The recovered share of each trial; None where it broke the model, or the gap may be nothing."""
+        """The recovered share of each trial; None where it broke the model.
+
+        Where the gap may be nothing, the shares come without bounds: good enough to choose by on the fit
+        half, and to report as unbounded.
+        """
         found = []
         for trial in trials:
             found.append(self.scores(trial))
             progress(len(self.objective))
         whole = [m for m in found if m is not None]
-        shares = iter(self.shares(whole, draws, seed).shares or (None,) * len(whole))
+        shares = iter(self.shares(whole, draws, seed).shares or [self.unbounded(m) for m in whole])
         return [None if m is None else next(shares) for m in found]
+
+    def unbounded(self, m: FloatArray) -> Estimate:
+        """The recovered share of some scores without an interval; 0 where there is no gap at all."""
+        base, tuned, now = (
+            float(self.objective.effect(torch.from_numpy(scores)))
+            for scores in (self.m_base, self.m_tuned, m)
+        )
+        share = (now - tuned) / (base - tuned) if base != tuned else 0.0
+        return Estimate(share, -math.inf, math.inf, len(set(self.objective.entities)))
 
     def shares(self, scores: Sequence[FloatArray], draws: int, seed: int) -> Recovery:
         """The recovered shares of some scores, and the gap."""

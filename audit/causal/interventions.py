@@ -61,8 +61,8 @@ class Intervention:
     """ablate: what the activation is replaced by."""
     write_only: bool = False
     """revert: only the weights that a unit writes with."""
-    sources: tuple[Unit, ...] | None = None
-    """revert: whose changes are subtracted, unit by unit; a control. None: the units' own."""
+    strengths: tuple[float, ...] | None = None
+    """ablate, rescale, negate: how many times over each unit is changed; a control. None: once."""
     steering: Steering | None = None
     latents: Latents | None = None
 
@@ -152,16 +152,16 @@ def affine_maps(layout: Layout, what: Intervention) -> dict[str, Affine]:
         ValueError: the model has no such unit.
     """
     maps: dict[str, Affine] = {}
-    for unit in what.units:
+    for unit, strength in zip(what.units, what.strengths or [1.0] * len(what.units), strict=True):
         part = layout.write(unit)
         width = layout.linear(unit.module).weight.shape[part.axis]
         if part.stop > width:
             raise ValueError(f"{unit} lies outside its module of {width} entries")
         affine = maps.setdefault(unit.module, Affine(torch.ones(width), torch.zeros(width)))
-        factor, mean = _factor(what), (what.means or {}).get(unit)
-        affine.scale[part.start : part.stop] *= factor
+        mean = (what.means or {}).get(unit)
+        affine.scale[part.start : part.stop] *= 1 - strength * (1 - _factor(what))
         if mean is not None:
-            affine.shift[part.start : part.stop] += what.dose * mean.float().cpu()
+            affine.shift[part.start : part.stop] += strength * what.dose * mean.float().cpu()
     return maps
 
 
@@ -179,8 +179,8 @@ def _problem(what: Intervention) -> str | None:
         return f"a {wrong[0].kind} has no activation of its own; it can only be reverted"
     if len(set(what.units)) < len(what.units):
         return "names a unit twice"
-    if what.sources is not None and [u.kind for u in what.sources] != [u.kind for u in what.units]:
-        return "needs a source of the same kind for each unit"
+    if what.strengths is not None and (what.action == "revert" or len(what.strengths) != len(what.units)):
+        return "has strengths for activations only, one for each unit"
     return _overlap(what.units)
 
 
@@ -227,9 +227,9 @@ def _reverting(
     covered = {change.part.parameter for change in whole}
     parts = [
         change
-        for unit, source in zip(what.units, what.sources or what.units, strict=True)
+        for unit in what.units
         if unit.kind != "module"
-        for change in changes_of(unit, layout, uses, deltas, source=source, write_only=what.write_only)
+        for change in changes_of(unit, layout, uses, deltas, write_only=what.write_only)
         if change.part.parameter not in covered
     ]
     with reverted(model, layout, uses, [*whole, *parts], what.dose):

@@ -77,39 +77,22 @@ class Uses:
 
 
 def changes_of(
-    unit: Unit,
-    layout: Layout,
-    uses: Uses,
-    deltas: WeightDeltas,
-    *,
-    source: Unit | None = None,
-    write_only: bool = False,
+    unit: Unit, layout: Layout, uses: Uses, deltas: WeightDeltas, *, write_only: bool = False
 ) -> list[Change]:
     """What reverting a unit subtracts; a part that did not change does not appear.
 
     A module's revert takes back everything below its name (the whole model below the empty name). Of a tied
-    tensor each use counts as a parameter of its own. With a `source`, another neuron, head or row, it is
-    that one's change which is subtracted from this unit: a change of the same size at the wrong place.
+    tensor each use counts as a parameter of its own.
     """
     if unit.kind == "component":
         delta = deltas.component(unit.module, unit.index)
         return [Change(Slice(f"{unit.module}.weight", 0, 0, delta.shape[0]), delta)]
     if unit.kind == "module":
-        parts = read = [uses.whole(name) for name in _below(unit.module, uses, deltas)]
+        parts = [uses.whole(name) for name in _below(unit.module, uses, deltas)]
     else:
-        parts, read = (
-            [layout.write(u)] if write_only else list(layout.slices(u)) for u in (unit, source or unit)
-        )
-    found = (_moved(part, _read(origin, uses, deltas)) for part, origin in zip(parts, read, strict=True))
+        parts = [layout.write(unit)] if write_only else list(layout.slices(unit))
+    found = (_read(part, uses, deltas) for part in parts)
     return [change for change in found if change is not None]
-
-
-def _moved(part: Slice, change: Change | None) -> Change | None:
-    """A change as if it were that of another part of the same shape."""
-    if change is None:
-        return None
-    stop = part.start + change.delta.shape[part.axis]
-    return Change(Slice(part.parameter, part.axis, part.start, stop), change.delta)
 
 
 @contextmanager

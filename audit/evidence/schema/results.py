@@ -145,11 +145,11 @@ class SuiteElicitation(Document):
     entities: int = 0
     arms: list[ArmResult] = Field(default_factory=list)
     best: ArmResult | None = None
-    """The black-box arm, controls aside, with the largest recovered share; the largest of several is
-    optimistic."""
+    """The prompt that returns most, controls aside; the largest of several is optimistic."""
     brings_back: Literal["yes", "partly", "no", "unknown"] = "unknown"
-    """yes: an arm returns at least half (lower end), beyond what it does to the base and beyond all controls;
-    partly: the same with more than nothing; no: all upper ends are below half; unknown: anything else."""
+    """yes: a prompt returns at least half (lower end), beyond what it does to the base and beyond all controls;
+    partly: the same with more than nothing; no: all upper ends are below half; unknown: anything else.
+    Temperatures and amplification are reported and do not count."""
     skipped: list[str] = Field(default_factory=list)
     """Arms that could not be asked, and why."""
 
@@ -368,8 +368,9 @@ class BypassTrial(Document):
     recovered: Estimate | None
     """R on the held-out items; None: it broke the model there."""
     controls: str
-    """matched: units alike in kind, norm and activity; transplanted: the set's own weight changes on other
-    units; random change: of the same norm in the same place; random directions: without the concept."""
+    """matched: units alike in kind, norm and activity; scaled: other units, each changed so many times over
+    that its write is as large; random change: the set's own weight changes with random signs; random
+    directions: at right angles to the concept's; or none."""
     random_sets: int
     random_mean: float | None
     """Mean R of the controls at the same dose."""

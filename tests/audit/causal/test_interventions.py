@@ -282,16 +282,15 @@ def test_amplifying_enlarges_what_differs_from_the_centre(llama: Any) -> None:
     torch.testing.assert_close(after - h, expected[..., None] * unit, atol=1e-4, rtol=0)
 
 
-def test_a_control_subtracts_another_units_change(base: Any) -> None:
-    tuned = moved(base)
-    layout, deltas = Layout(tuned), PlainDeltas(base, tuned)
-    target, source = layout.units("neuron")[4], layout.units("neuron")[-1]
-    by_hand = copy.deepcopy(tuned)
-    for here, there in zip(layout.slices(target), layout.slices(source), strict=True):
-        here.of(parameter(by_hand, here.parameter).data).sub_(deltas.slice(there))
-    what = Intervention("revert", 1.0, (target,), sources=(source,))
-    with intervened(tuned, layout, [what], deltas):
-        torch.testing.assert_close(logits(tuned), logits(by_hand), atol=1e-5, rtol=0)
+def test_a_control_scales_each_unit_by_its_own_strength(base: Any) -> None:
+    layout, by_hand = Layout(base), copy.deepcopy(base)
+    units, strengths = units_of(layout), (0.5, 3.0, 1.0)
+    for unit, strength in zip(units, strengths, strict=True):
+        part = layout.write(unit)
+        part.of(parameter(by_hand, part.parameter).data).mul_(1 - strength * 1.5)
+    what = Intervention("negate", 0.5, tuple(units), strengths=strengths)
+    with intervened(base, layout, [what]):
+        torch.testing.assert_close(logits(base), logits(by_hand), atol=1e-5, rtol=0)
 
 
 class TwoLatents:
@@ -351,7 +350,7 @@ def test_only_unembedding_rows_come_back_without_importing_the_base(llama: Any) 
         (lambda n, r: Intervention("steer", 1.0), "needs `steering`"),
         (lambda n, r: Intervention("amplify", 1.0, steering=Steering(0, torch.ones(32))), "centre"),
         (lambda n, r: Intervention("latents", 1.0), "needs `latents`"),
-        (lambda n, r: Intervention("revert", 1.0, (n,), sources=(r,)), "source of the same kind"),
+        (lambda n, r: Intervention("revert", 1.0, (n,), strengths=(1.0,)), "for activations only"),
         (lambda n, r: Intervention("revert", 1.0, (n, Unit("component", n.module, 0))), "overlap"),
     ],
 )
