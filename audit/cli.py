@@ -13,10 +13,10 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from audit.config import CompareConfig, TrainGRPOConfig
+from audit.config import CompareConfig, SampleConfig, TrainGRPOConfig
 from audit.errors import AuditError, memory_errors
 from audit.options import DEBUG, JSON, command_of, keyword, with_signature
-from audit.terminal import TerminalProgress, output_console, show_error, show_traceback
+from audit.terminal import TerminalProgress, output_console, printable, show_error, show_traceback
 from sae.errors import SAEError
 from training.errors import TrainingError
 
@@ -120,6 +120,21 @@ def doctor(json: JSON = False) -> None:
         print_examination(examination, output_console())
     if not examination.healthy:
         raise typer.Exit(1)
+
+
+@app.command()
+@guarded
+@command_of(SampleConfig, positional=("model",))
+def sample(config: SampleConfig, json: bool) -> None:
+    """Sample a corpus for --corpus from a model itself."""
+    from audit.sample import run_sample
+
+    sampled = run_sample(config, TerminalProgress())
+    if json:
+        print_json({"path": str(sampled.path), "texts": sampled.texts, "tokens": sampled.tokens})
+    else:
+        text = f"{sampled.texts:,} texts, {sampled.tokens:,} tokens in {sampled.path}"
+        output_console().print(Text(printable(text)))
 
 
 @app.command()

@@ -11,6 +11,7 @@ from typing import Any
 
 from audit.behaviours.load import chosen_suites
 from audit.config import CompareConfig
+from audit.corpora import check_corpus, corpus_key
 from audit.errors import UsageError, memory_errors
 from audit.evidence.claims import compare_claims
 from audit.evidence.run import RunFolder, writing_run
@@ -23,7 +24,18 @@ from audit.pair.load import choose_device, choose_dtype, name_of
 from audit.pair.preflight import compare as compare_checkpoints
 from audit.pair.reference import DEMO
 from audit.progress import Progress, Silent
-from audit.stages import behaviour, directions, drift, preflight, verdict, weights
+from audit.stages import (
+    behaviour,
+    bypass,
+    directions,
+    drift,
+    elicit,
+    features,
+    preflight,
+    switches,
+    verdict,
+    weights,
+)
 
 
 def compare(
@@ -51,12 +63,20 @@ def run_compare(config: CompareConfig, progress: Progress) -> RunFolder:
         stage("weights", weights.run)
         behaviours = stage("behaviour", behaviour.run, suites=suites)
         stage("drift", drift.run)
+        changed = {"suites": suites, "behaviours": dumped(behaviours)}
+        stage("elicit", partial(elicit.run, behaviours), **changed)
         known = stage("directions", directions.run, suites=suites)
-        stage(
-            "verdict",
-            partial(verdict.run, behaviours, known, None),
-            evidence=[dumped(found) for found in (behaviours, known)],
+        latents = stage("features", features.run, **_of_features(audit))
+        located = {**changed, "features": dumped(latents)}
+        units = stage("switches", partial(switches.run, behaviours=behaviours), **located)
+        ways = stage(
+            "bypass",
+            partial(bypass.run, behaviours=behaviours, switches=units),
+            **located,
+            switches=dumped(units),
         )
+        evidence = [dumped(found) for found in (behaviours, known, ways)]
+        stage("verdict", partial(verdict.run, behaviours, known, ways), evidence=evidence)
         run.write_claims(compare_claims(run))
     return run
 
@@ -67,6 +87,7 @@ def prepared(config: CompareConfig, progress: Progress) -> Iterator[AuditInputs]
     config = _with_demo_pair(config)
     options = LoadOptions(config.allow_pickle, config.trust_remote_code)
     suites = chosen_suites(config.suite, config.behaviour)
+    check_corpus(config.corpus)
     base = resolve(config.base, options, progress)
     tuned = resolve(str(config.tuned), options, progress)
     device = choose_device(config.device)
@@ -112,6 +133,13 @@ def _run_folder(audit: AuditInputs) -> Iterator[RunFolder]:
     )
     with writing_run(path, manifest, to_toml(settings)) as run:
         yield run
+
+
+def _of_features(audit: AuditInputs) -> dict[str, Any]:
+    """What the stage `features` depends on besides the pair."""
+    config = audit.config
+    settings = [config.dictionary, list(config.layer), config.keep_activations]
+    return {"corpus": corpus_key(audit), "settings": settings}
 
 
 def dumped(result: Document | None) -> dict[str, Any] | None:
