@@ -43,7 +43,7 @@ class Data(NamedTuple):
     def stream(self, epoch: int) -> Iterator[Tensor]:
         """Shuffled."""
         order = torch.randperm(len(self.train_NMD), generator=torch.Generator().manual_seed(epoch))
-        return iter(self.train_NMD[order].split(2048))
+        return iter(torch.split(self.train_NMD[order], 2048))
 
 
 class Dense:
