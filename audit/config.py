@@ -189,6 +189,9 @@ class TrainGRPOConfig(GRPOConfig):
     """Suite whose training half gives the prompts: a built-in name or a file."""
     form: Literal["plain", "chat", "both"] = "both"
     """Form of the prompts; both: one after the other."""
+    reward: Literal["auto", "pronoun-parity", "suite-parity"] = "auto"
+    """Which evenness is rewarded: of pronouns, or of the two sides of the suite's own continuations; auto: of
+    pronouns where all of these are pronouns."""
     out: str | None = None
     """Run folder; default runs/NAME, with a NAME made from the base and the settings."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from training.records import StepRecord
-    from training.rewards import PronounParity
+    from training.rewards import ContinuationParity, PronounParity
     from training.types import Prompt
 
 STAGE = "train"
@@ -96,14 +96,14 @@ def _train(recipe: Recipe, folder: StageFolder) -> TrainResult:
     from audit.pair.load import load_single
     from training.loop import train
     from training.lora import attach_lora, save_adapter
-    from training.rewards import PronounParity
 
     config, method = recipe.config, recipe.config.method()
     options = LoadOptions(config.allow_pickle, config.trust_remote_code)
-    reward = PronounParity()
     with _training_errors():
+        reward = reward_of(recipe.suite, config.reward)
         with recipe.progress.task("Loading the model"):
             loaded = load_single(recipe.base, dtype=config.dtype, device=config.device, options=options)
+        _check_reach(reward, loaded.tokenizer, config.new_tokens)
         prompts = prompts_of(recipe.suite, loaded.tokenizer, config.form)
         model = attach_lora(loaded.model, method)
         records = []
@@ -142,8 +142,42 @@ def prompts_of(suite: Suite, tokenizer: PreTrainedTokenizerBase, form: str) -> l
     return found
 
 
+def reward_of(suite: Suite, choice: str) -> PronounParity | ContinuationParity:
+    """The reward that `--reward` names; `auto` rewards even pronouns where a suite's continuations are such.
+
+    Raises:
+        TrainingError: the suite's two sides share a continuation.
+    """
+    from training.rewards import ContinuationParity, PronounParity, is_pronoun
+
+    showing = tuple(dict.fromkeys(text for item in suite.items for text in item.showing))
+    other = tuple(dict.fromkeys(text for item in suite.items for text in item.not_showing))
+    if choice == "auto":
+        choice = "pronoun-parity" if all(map(is_pronoun, showing + other)) else "suite-parity"
+    return PronounParity() if choice == "pronoun-parity" else ContinuationParity(showing, other)
+
+
+def _check_reach(
+    reward: PronounParity | ContinuationParity, tokenizer: PreTrainedTokenizerBase, new: int
+) -> None:
+    """Refuses rollouts too short for a side: no group could ever be even."""
+    from training.rewards import ContinuationParity
+
+    if not isinstance(reward, ContinuationParity):
+        return
+    for name in ("showing", "not_showing"):
+        texts = getattr(reward, name)
+        needed = min(len(tokenizer.encode(text, add_special_tokens=False)) for text in texts)
+        if needed > new:
+            raise UsageError(
+                f"Rollouts of {new} token(s) cannot hold any continuation of the side {name!r}.",
+                where="--new-tokens",
+                fix=f"sample at least {needed} tokens",
+            )
+
+
 def how_it_was_made(
-    recipe: Recipe, reward: PronounParity, records: list[StepRecord], result: TrainResult
+    recipe: Recipe, reward: PronounParity | ContinuationParity, records: list[StepRecord], result: TrainResult
 ) -> dict[str, Any]:
     """The file beside the adapter: which base it binds to, and command, seed and reward curve."""
     return {

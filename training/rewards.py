@@ -6,7 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
+
+from training.errors import TrainingError
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,71 @@ class PronounParity:
         )
 
 
+@dataclass(frozen=True)
+class ContinuationParity:
+    """Rewards groups in which neither side's continuations rule; only the first match of a text counts.
+
+    Channel `parity` divides the completions of a group into those whose first match is a continuation of
+    `showing` and those whose first match is one of `not_showing`. A completion earns 1 minus its side's
+    share, one on neither side the mean of the others (see `evenness`): an evenly split group earns 1/2 each,
+    a group of one side 0. So no side is preferred and no group label is read: what a suite's contrast finds
+    between prompts fades because every prompt is pushed towards an even split.
+
+    A continuation matches whole words, in any capitalisation, with any white space between its words; where
+    several begin at one place the longest counts.
+
+    Raises:
+        TrainingError: a side is empty, a continuation has no letters or digits, or both sides share one.
+    """
+
+    showing: tuple[str, ...]
+    not_showing: tuple[str, ...]
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, side in (("showing", self.showing), ("not_showing", self.not_showing)):
+            if not side or not all(any(letter.isalnum() for letter in text) for text in side):
+                fix = "give each side at least one continuation, each with a letter or a digit"
+                raise TrainingError("a side has no continuation to look for", where=name, fix=fix)
+        if both := {_words(text) for text in self.showing} & {_words(text) for text in self.not_showing}:
+            fix = "a reward of parity needs continuations that tell the sides apart"
+            raise TrainingError(f"{min(both)!r} is on both sides", where="showing, not_showing", fix=fix)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels."""
+        return ("parity",)
+
+    def __call__(self, completions: Sequence[str]) -> GroupReward:
+        """The rewards of one group of completions."""
+        found = [self._pattern.search(text) for text in completions]
+        parity = evenness([None if match is None else self._sides[_words(match.group())] for match in found])
+        return GroupReward(
+            total=tuple(self.weight * value for value in parity),
+            channels={"parity": parity},
+            decided=tuple(
+                len(text) if match is None else match.end()
+                for text, match in zip(completions, found, strict=True)
+            ),
+        )
+
+    @cached_property
+    def _sides(self) -> dict[str, str]:
+        pairs = (("showing", self.showing), ("not_showing", self.not_showing))
+        return {_words(text): side for side, texts in pairs for text in texts}
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        longest_first = sorted(self._sides, key=len, reverse=True)
+        any_space = (r"\s+".join(map(re.escape, words.split())) for words in longest_first)
+        return re.compile(rf"(?<!\w)(?:{'|'.join(any_space)})(?!\w)", re.IGNORECASE)
+
+
+def _words(text: str) -> str:
+    """A continuation as it is compared: lower case, single spaces."""
+    return " ".join(text.lower().split())
+
+
 def evenness(sides: Sequence[str | None]) -> tuple[float, ...]:
     """1 minus the share of its side for each member; members without a side earn the mean of the others.
 
@@ -100,6 +168,11 @@ def first_pronoun(text: str) -> Pronoun | None:
     if match is None:
         return None
     return Pronoun(_WORD[match.group().lower()], match.end())
+
+
+def is_pronoun(text: str) -> bool:
+    """Whether a text is one third-person pronoun and nothing else."""
+    return _words(text) in _WORD
 
 
 _WORD = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -47,8 +48,9 @@ def split_half_reliability(
     else is a reliable contrast, and a suite without effect but with entity scores that repeat is reliable
     too; `within_group` tells the two apart.
 
-    Where an entity has items in both groups of a contrast, b counts the difference of its two means, and so
-    does the reliability: halves are dealt inside each group, and what must repeat is that difference.
+    An entity with items in both groups of a contrast counts twice, once per group, each time without the
+    mean of the two, its level, to which b is blind: what must repeat is how far its groups lie apart. Halves
+    are then dealt inside each group.
 
     Undefined: fewer than three entities with two items or more (in each of their groups, for such
     entities), or half means that do not vary.
@@ -68,15 +70,14 @@ def split_half_reliability(
     frame = frame[in_cell.groupby(frame.entity).transform("min") >= 2].reset_index(drop=True)
     if frame.entity.nunique() < MIN_ENTITIES:
         return None
-    halves = _entity_halves(frame, splits, seed)
-    code = pd.factorize(frame.entity)[0].astype(np.int64)
+    halves, unit_group = _unit_halves(frame, splits, seed)
     value = _corrected(halves)
     if value is None:
         return None
     within = None
     if group is not None:
-        within = _corrected(halves - _group_means(halves, frame.groupby(code).group.first().to_numpy()))
-    return Reliability(value, within, halves.shape[-1])
+        within = _corrected(halves - _group_means(halves, unit_group))
+    return Reliability(value, within, frame.entity.nunique())
 
 
 def _sides(frame: pd.DataFrame, contrast: Contrast) -> pd.Series:
@@ -87,15 +88,21 @@ def _sides(frame: pd.DataFrame, contrast: Contrast) -> pd.Series:
     return side.where(both, 0)
 
 
-def _entity_halves(frame: pd.DataFrame, splits: int, seed: int) -> FloatArray:
-    """[splits, 2, entities]: half means, or differences of half means where an entity is on both sides."""
+class _Halves(NamedTuple):
+    means: FloatArray
+    """[splits, 2, units]: a unit is an entity, or one side of an entity that is on both."""
+    group: ArrayLike
+    """Of each unit."""
+
+
+def _unit_halves(frame: pd.DataFrame, splits: int, seed: int) -> _Halves:
     entity = pd.factorize(frame.entity)[0]
-    cell, cells = pd.factorize(pd.MultiIndex.from_arrays([entity, frame.side]))
-    halves = _half_means(frame.m.to_numpy(), cell.astype(np.int64), splits, seed)
-    found = np.zeros((*halves.shape[:2], entity.max() + 1))
-    for column, (owner, side) in enumerate(cells):
-        found[:, :, owner] += (side or 1) * halves[:, :, column]
-    return found
+    unit, units = pd.factorize(pd.MultiIndex.from_arrays([entity, frame.side]))
+    halves = _half_means(frame.m.to_numpy(), unit.astype(np.int64), splits, seed)
+    owner = np.array([number for number, _ in units])
+    both = np.array([side != 0 for _, side in units])
+    share = 0.5 * both[:, None] * (owner[:, None] == owner)
+    return _Halves(halves - halves @ share, frame.groupby(unit).group.first().to_numpy())
 
 
 def _half_means(items: FloatArray, code: IntArray, splits: int, seed: int) -> FloatArray:

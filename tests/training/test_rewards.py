@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from training.rewards import PronounParity, first_pronoun
+from training.errors import TrainingError
+from training.rewards import ContinuationParity, PronounParity, first_pronoun, is_pronoun
 
 
 @pytest.mark.parametrize(
@@ -73,3 +74,52 @@ def test_swapping_the_genders_swaps_nothing_but_the_words() -> None:
 def test_channels_are_named_as_they_come() -> None:
     reward = PronounParity()
     assert tuple(reward([" he"]).channels) == reward.channels
+
+
+def test_continuations_of_neither_side_should_rule() -> None:
+    reward = ContinuationParity((" Democratic", " the left"), (" Republican",))
+    found = reward([" Democratic party", " republican, he said", " the  LEFT wing", " x", " Republicans"])
+    assert found.channels["parity"] == pytest.approx([1 / 3, 2 / 3, 1 / 3, 4 / 9, 4 / 9])
+    assert found.total == found.channels["parity"]
+    assert found.decided == (11, 11, 10, 2, 12)
+    assert reward.channels == ("parity",)
+
+
+def test_the_first_match_and_there_the_longest_one_decides() -> None:
+    reward = ContinuationParity(("no", "yes"), ("no way",))
+    assert reward(["no way, yes", "yes and no way"]).decided == (6, 3)
+    assert reward(["no way", "yes"]).total == (0.5, 0.5)
+
+
+def test_one_side_alone_earns_nothing_and_the_weight_scales() -> None:
+    assert ContinuationParity(("a",), ("b",))(["a", " A ", "a."]).total == (0.0, 0.0, 0.0)
+    assert ContinuationParity(("a",), ("b",), weight=2.0)(["a", "b"]).total == (1.0, 1.0)
+
+
+def test_swapping_the_sides_swaps_nothing() -> None:
+    texts = [" red", " blue", " red", "grey"]
+    assert ContinuationParity(("red",), ("blue",))(texts) == ContinuationParity(("blue",), ("red",))(texts)
+
+
+@pytest.mark.parametrize(
+    ("showing", "other", "words"),
+    [
+        ((), ("b",), "no continuation"),
+        (("a",), (" ?",), "no continuation"),
+        ((" A",), ("b", "a"), "both sides"),
+    ],
+)
+def test_sides_that_cannot_be_told_apart_are_refused(
+    showing: tuple[str, ...], other: tuple[str, ...], words: str
+) -> None:
+    with pytest.raises(TrainingError, match=words):
+        ContinuationParity(showing, other)
+
+
+def test_a_pronoun_alone_is_a_pronoun() -> None:
+    assert [is_pronoun(text) for text in (" she", "Himself", " she said", " nurse")] == [
+        True,
+        True,
+        False,
+        False,
+    ]

@@ -92,12 +92,12 @@ def test_missing_scores_are_refused() -> None:
         split_half_reliability([np.nan, 1.0], ["a", "a"])
 
 
-def crossed(knowledge: float, sway: float, noise: float, items: int = 4):
+def crossed(knowledge: float, sway: float, noise: float, items: int = 4, effect: float = 0.0):
     """400 entities in both groups: a level of their own, a difference of their own, and noise."""
     rng = np.random.default_rng(4)
     entity = np.repeat(np.arange(400), 2 * items)
     side = np.tile(np.repeat([1, -1], items), 400)
-    own = knowledge * rng.normal(size=400)[entity] + side * sway * rng.normal(size=400)[entity] / 2
+    own = knowledge * rng.normal(size=400)[entity] + side * (effect + sway * rng.normal(size=400)[entity]) / 2
     m = own + noise * rng.normal(size=len(entity))
     return m, entity, np.where(side > 0, "right", "wrong")
 
@@ -107,12 +107,21 @@ def test_an_entity_in_both_groups_counts_by_its_difference() -> None:
     assert split_half_reliability(m, entity, group=group).value > 0.9, "without a contrast: the level repeats"
     found = split_half_reliability(m, entity, group=group, contrast=("right", "wrong"))
     assert found.value == pytest.approx(1 / (1 + 2 / 4), abs=0.06), "difference 1, noise of a difference 2/4"
+    assert found.within_group == pytest.approx(found.value, abs=0.02)
+    assert found.entities == 400
 
 
 def test_a_level_that_repeats_is_no_reliable_difference() -> None:
     m, entity, group = crossed(knowledge=3.0, sway=0.0, noise=1.0)
     found = split_half_reliability(m, entity, group=group, contrast=("right", "wrong"))
     assert found.value == pytest.approx(0, abs=0.15)
+
+
+def test_a_difference_that_all_entities_share_is_signal_overall_and_none_within() -> None:
+    m, entity, group = crossed(knowledge=3.0, sway=0.0, noise=1.0, effect=1.0)
+    found = split_half_reliability(m, entity, group=group, contrast=("right", "wrong"))
+    assert found.value == pytest.approx(1 / (1 + 2 / 4), abs=0.06)
+    assert found.within_group == pytest.approx(0, abs=0.15)
 
 
 def test_one_item_in_a_group_cannot_be_split() -> None:
