@@ -54,6 +54,11 @@ class Arm:
         return self.name != "amplify"
 
     @property
+    def sides(self) -> tuple[Literal["base", "tuned"], ...]:
+        """Models that are asked: with the base as the measure of what the arm does to any model."""
+        return ("base", "tuned") if self.black_box else ("tuned",)
+
+    @property
     def scale(self) -> Scale:
         """What m means under this arm.
 
@@ -66,7 +71,8 @@ class Arm:
 REFERENCE = Arm("none")
 """The suite as it is."""
 SHARES = Arm("temperature", "reference", 1.0)
-"""The suite as it is, on the share scale."""
+"""The suite as it is, on the share scale; asked only where the card's m is per token, else the same as
+`REFERENCE`."""
 
 
 @dataclass(frozen=True)
@@ -99,19 +105,19 @@ class Effort:
 
 EFFORTS: dict[PresetName, Effort] = {
     "quick": Effort(
-        items=48,
+        items=36,
         prefills=("agree",),
         systems=("open", NEUTRAL),
         shots=(4,),
         draws=1,
         temperatures=(1.5,),
-        amplify=(0.5, 1.5),
+        amplify=(0.5,),
     ),
     "standard": Effort(
         items=240,
         prefills=("agree", "frank", NEUTRAL),
         systems=("open", "raw", "named", NEUTRAL),
-        shots=(2, 8),
+        shots=(4, 8),
         draws=1,
         temperatures=(0.7, 1.5),
         amplify=(0.5, 1.0, 1.5),
@@ -120,7 +126,7 @@ EFFORTS: dict[PresetName, Effort] = {
         items=2000,
         prefills=("agree", "frank", NEUTRAL),
         systems=("open", "raw", "named", NEUTRAL),
-        shots=(2, 8, 16),
+        shots=(4, 8, 16),
         draws=3,
         temperatures=(0.5, 0.7, 1.5, 2.0),
         amplify=(0.25, 0.5, 1.0, 1.5, 2.0),

@@ -88,19 +88,19 @@ def shots(suite: Suite, count: int, *, seed: int, shuffled: bool = False) -> tup
     """Training items with answers that show the behaviour, both sides of a contrast alike, in random order.
 
     In a contrast, what shows the behaviour is the showing answer for the high group, the other one for the
-    low group. `shuffled`: the same items, but every second answer of each side is the opposite one, so
+    low group. `shuffled`: the same items, but every second answer is the opposite one, on each side, so
     that the answers say nothing of the behaviour.
     """
     rng = np.random.default_rng([seed, count])
     pool = [item for item in suite.items if item.split == "train"]
     sides: tuple[str | None, ...] = suite.card.contrast or (None,)
     chosen: list[Shot] = []
-    for side in sides:
+    for number, side in enumerate(sides):
         own = [item for item in pool if side is None or item.group == side]
         share = min(max(1, count // len(sides)), len(own))
         for i, index in enumerate(rng.permutation(len(own))[:share]):
             shows = suite.card.contrast is None or side == suite.card.contrast[0]
-            item, turned = own[index], shuffled and i % 2 == 1
+            item, turned = own[index], shuffled and (i + number) % 2 == 1
             chosen.append(Shot(item, item.showing[0] if shows != turned else item.not_showing[0]))
     return tuple(chosen[i] for i in rng.permutation(len(chosen)))
 

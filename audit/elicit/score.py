@@ -40,14 +40,6 @@ class Bench:
     seed: int
 
 
-def too_long(requests: Sequence[Request], context: int | None) -> str | None:
-    """Why an arm's prompts do not fit into the model, or None."""
-    longest = max(len(r.prompt) + len(ids) for r in requests for ids in r.continuations)
-    if context is None or longest <= context:
-        return None
-    return f"its longest prompt has {longest} tokens, the model's context is {context}"
-
-
 def requests_under(arm: Arm, bench: Bench, tokenizer: PreTrainedTokenizerBase) -> list[Request]:
     """The held-out items as token ids, as an arm asks them.
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from audit.behaviours.suite import Card
-from audit.elicit.arms import REFERENCE, SHARES, Arm
+from audit.elicit.arms import REFERENCE, SHARES, Arm, Scale
 from audit.elicit.models import Side
 from audit.evidence.schema.documents import Estimate
 from audit.evidence.schema.results import ArmResult
@@ -19,6 +19,7 @@ from audit.measures.layout import lay_out
 from audit.measures.recovery import recovery
 
 Scores = Mapping[tuple[Arm, Side], pd.DataFrame]
+SIDES: tuple[Side, Side] = ("base", "tuned")
 BROUGHT_BACK = 0.5
 """Recovered share from which the behaviour counts as brought back: the bound of a lost one."""
 
@@ -44,7 +45,7 @@ def arm_results(card: Card, arms: Sequence[Arm], scores: Scores, resampling: Dra
     shares = [arm for arm in arms if arm.scale == "share"]
     found = {
         **_against(card, REFERENCE, log_odds, scores, resampling),
-        **_against(card, SHARES, shares, scores, resampling),
+        **_against(card, SHARES if (SHARES, "base") in scores else REFERENCE, shares, scores, resampling),
     }
     return [found[arm] for arm in arms]
 
@@ -57,11 +58,12 @@ def _against(
     frame = scores[reference, "base"]
     group = frame["group"] if card.contrast else None
     layout = lay_out(frame["entity"], group, card.contrast)
-    base, tuned = (_values(scores, reference, side) for side in ("base", "tuned"))
+    scale = arms[0].scale
+    base, tuned = (_values(scores, reference, side, scale) for side in SIDES)
     columns = []
     for arm in arms:
-        on_tuned = _values(scores, arm, "tuned")
-        on_base = _values(scores, arm, "base") if arm.black_box else base
+        on_tuned = _values(scores, arm, "tuned", scale)
+        on_base = _values(scores, arm, "base", scale) if arm.black_box else base
         columns += [on_tuned, on_tuned - (on_base - base)]
     found = recovery(
         base, tuned, columns, frame["entity"], group=group, contrast=card.contrast,
@@ -84,17 +86,17 @@ def _against(
             b_base=effect(base),
             b_tuned=effect(tuned),
             b_arm=effect(columns[2 * k]),
-            b_arm_base=effect(_values(scores, arm, "base")) if arm.black_box else None,
+            b_arm_base=effect(_values(scores, arm, "base", scale)) if arm.black_box else None,
             recovered=pair[0] and Estimate.of(pair[0]),
             beyond_base=Estimate.of(pair[1]) if pair[1] and arm.black_box else None,
         )
     return results
 
 
-def _values(scores: Scores, arm: Arm, side: Side) -> FloatArray:
-    """Scores per item on the arm's scale; a share is that of the two sides together."""
+def _values(scores: Scores, arm: Arm, side: Side, scale: Scale) -> FloatArray:
+    """Scores per item; a share is that of the two sides together."""
     m = scores[arm, side]["m"].to_numpy(dtype=np.float64)
-    return m if arm.scale == "log-odds" else np.exp(-np.logaddexp(0.0, -m))
+    return m if scale == "log-odds" else np.exp(-np.logaddexp(0.0, -m))
 
 
 def brings_back(arms: Sequence[ArmResult]) -> Literal["yes", "partly", "no", "unknown"]:
@@ -102,9 +104,10 @@ def brings_back(arms: Sequence[ArmResult]) -> Literal["yes", "partly", "no", "un
 
     yes: an arm's recovered share is at least .5 (lower end), more than what the same arm does to the base
     (lower end above 0), and more than every control brings back; partly: the same with 0 for .5; no: the
-    upper ends of all arms stay below .5; unknown: anything else.
+    upper ends of all arms stay below .5; unknown: anything else. Arms on the share scale do not count: a
+    lower temperature sharpens what little is left, and the base's share has less room to rise.
     """
-    tried = [arm for arm in arms if arm.black_box and not arm.is_control]
+    tried = [arm for arm in arms if _counts(arm)]
     controls = [arm.recovered.value for arm in arms if arm.is_control and arm.recovered]
     bound = max([0.0, *controls])
     lows = [_low(arm) for arm in tried if _low(arm.model_copy(update={"recovered": arm.beyond_base})) > 0]
@@ -116,14 +119,18 @@ def brings_back(arms: Sequence[ArmResult]) -> Literal["yes", "partly", "no", "un
     return "no" if highs and all(high is not None and high < BROUGHT_BACK for high in highs) else "unknown"
 
 
+def _counts(arm: ArmResult) -> bool:
+    return arm.black_box and not arm.is_control and arm.scale == "log-odds"
+
+
 def _low(arm: ArmResult) -> float:
     low = arm.recovered.low if arm.recovered else None
     return -np.inf if low is None else low
 
 
 def best_of(arms: Sequence[ArmResult]) -> ArmResult | None:
-    """The black-box arm, controls aside, that brings most back; None where no share is defined."""
-    tried = [arm for arm in arms if arm.black_box and not arm.is_control and arm.recovered]
+    """The arm that brings most back, of those that `brings_back` counts; None where no share is defined."""
+    tried = [arm for arm in arms if _counts(arm) and arm.recovered]
     return max(tried, key=lambda arm: arm.recovered.value if arm.recovered else 0.0, default=None)
 
 

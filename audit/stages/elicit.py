@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from audit.elicit.score import Bench
     from audit.elicit.summary import Scores
 
+    Requests = dict[tuple[Arm, Side], list[Request]]
+
 SIDES: tuple[Side, Side] = ("base", "tuned")
 
 
@@ -67,14 +69,14 @@ def has_changed(result: TemplateResult) -> bool:
 def _elicited(
     audit: AuditInputs, folder: StageFolder, suite: Suite, found: SuiteResult
 ) -> tuple[SuiteElicitation, list[pd.DataFrame]]:
-    from audit.elicit.arms import EFFORTS, REFERENCE, SHARES
+    from audit.elicit.arms import EFFORTS
     from audit.elicit.summary import Draws, arm_results, best_of, brings_back
 
     effort = EFFORTS[audit.config.preset]
     bench = _bench(audit, suite, found.primary_template, effort)
     requests, skipped = _prepared(audit, bench, effort)
     scores = _scores(audit, folder, bench, requests)
-    arms = [arm for arm in requests if arm not in (REFERENCE, SHARES)]
+    arms = [arm for arm in effort.arms() if (arm, "tuned") in requests]
     results = arm_results(suite.card, arms, scores, Draws(audit.preset.draws, audit.config.seed))
     result = SuiteElicitation(
         suite=found.name,
@@ -106,42 +108,46 @@ def _bench(audit: AuditInputs, suite: Suite, form: str, effort: Effort) -> Bench
     )
 
 
-def _prepared(audit: AuditInputs, bench: Bench, effort: Effort) -> tuple[dict[Arm, list[Request]], list[str]]:
+def _prepared(audit: AuditInputs, bench: Bench, effort: Effort) -> tuple[Requests, list[str]]:
     """Token ids of every arm that can be asked, and why the others cannot."""
     from audit.elicit.arms import REFERENCE, SHARES
-    from audit.elicit.score import requests_under, too_long
 
-    with audit.pair.model("tuned") as model:
-        context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    tokenizer, found, skipped = audit.pair.tokenizer("tuned"), {}, []
-    for arm in (REFERENCE, SHARES, *effort.arms()):
+    references = (REFERENCE, SHARES) if bench.suite.card.length_normalised else (REFERENCE,)
+    found, skipped = (
+        {(arm, side): _tokens(audit, bench, arm, side) for arm in references for side in SIDES},
+        [],
+    )
+    for arm in effort.arms():
         try:
-            requests = requests_under(arm, bench, tokenizer)
-            problem = too_long(requests, context)
+            asked = {(arm, side): _tokens(audit, bench, arm, side) for side in arm.sides}
         except SuiteError as error:
-            problem = error.problem
-        if problem is None or arm == REFERENCE:
-            found[arm] = requests
+            skipped.append(f"{arm.key}: {error.problem}")
         else:
-            skipped.append(f"{arm.key}: {problem}")
+            found |= asked
     return found, skipped
 
 
-def _scores(
-    audit: AuditInputs, folder: StageFolder, bench: Bench, requests: dict[Arm, list[Request]]
-) -> Scores:
-    name = bench.suite.card.name
-    todo = [(arm, side) for arm in requests for side in SIDES if arm.black_box or side == "tuned"]
-    with audit.progress.task(
-        f"{bench.suite.card.title}: asking again", len(todo) * len(bench.items)
-    ) as advance:
+def _tokens(audit: AuditInputs, bench: Bench, arm: Arm, side: Side) -> list[Request]:
+    """In the side's own tokenizer; in the base's where both models read them."""
+    from audit.behaviours.logprobs import check_requests
+    from audit.elicit.score import requests_under
+
+    requests = requests_under(arm, bench, audit.pair.tokenizer(side if arm.black_box else "base"))
+    with audit.pair.model(side) as model:
+        check_requests(model, requests, bench.vocabulary)
+    return requests
+
+
+def _scores(audit: AuditInputs, folder: StageFolder, bench: Bench, requests: Requests) -> Scores:
+    card, total = bench.suite.card, len(requests) * len(bench.items)
+    with audit.progress.task(f"{card.title}: asking again", total) as advance:
         return {
             (arm, side): folder.part(
-                f"{name}-{arm.key}-{side}",
+                f"{card.name}-{arm.key}-{side}",
                 "items",
-                partial(_score, audit, bench, arm, side, requests[arm], advance),
+                partial(_score, audit, bench, arm, side, asked, advance),
             )
-            for arm, side in todo
+            for (arm, side), asked in requests.items()
         }
 
 
