@@ -162,7 +162,8 @@ def _next(tries: Sequence[_Try], target: float) -> float:
     if len(tries) > 1 and math.isfinite(tries[-2].kl * last.kl) and tries[-2].scale != last.scale:
         power = math.log(last.kl / tries[-2].kl) / math.log(last.scale / tries[-2].scale)
     if math.isfinite(last.kl) and power > 0:
-        wanted = last.scale * min((target / last.kl) ** (1 / power), 10.0)
+        factor: float = (target / last.kl) ** (1 / power)
+        wanted = last.scale * min(factor, 10.0)
         if low < wanted < high:
             return wanted
     if not math.isfinite(high):
