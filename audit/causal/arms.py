@@ -177,7 +177,7 @@ def _other_units(
         arms.append(replace(arm, whole=whole))
     match = match_of(pool, target, found.sets) if found.sets else None
     by_norm = match.norm if match is not None and kind == "matched" else None
-    return Against(kind, tuple(arms), by_norm, match and match.activity, found.reason)
+    return Against(kind, tuple(arms), by_norm, match.activity if match else None, found.reason)
 
 
 def _strengths(traits: pd.DataFrame, target: Sequence[int], rows: Sequence[int]) -> tuple[float, ...]:

@@ -220,11 +220,13 @@ def _class_means(x_ND: np.ndarray[Any, Any], texts: tuple[Any, ...]) -> list[Any
     """Mean over entities of class A, and of class B."""
     import torch
 
-    frame = pd.DataFrame({"label": [t.label for t in texts], "entity": [t.entity for t in texts]})
+    rows: dict[tuple[str, str], list[int]] = {}
+    for row, text in enumerate(texts):
+        rows.setdefault((text.label, text.entity), []).append(row)
     means = []
     for label in ("A", "B"):
-        groups = frame[frame["label"] == label].groupby("entity").indices.values()
-        means.append(torch.stack([torch.from_numpy(x_ND[rows]).mean(0) for rows in groups]).mean(0).float())
+        entities = [torch.from_numpy(x_ND[own]).mean(0) for (of, _), own in rows.items() if of == label]
+        means.append(torch.stack(entities).mean(0).float())
     return means
 
 

@@ -147,7 +147,7 @@ class SuiteElicitation(Document):
     best: ArmResult | None = None
     """The prompt that returns most, controls aside; the largest of several is optimistic."""
     brings_back: Literal["yes", "partly", "no", "unknown"] = "unknown"
-    """yes: a prompt returns at least half (lower end), beyond what it does to the base and beyond all controls;
+    """yes: a prompt returns at least half (lower end), beyond what it does to the base and all controls;
     partly: the same with more than nothing; no: all upper ends are below half; unknown: anything else.
     Temperatures and amplification are reported and do not count."""
     skipped: list[str] = Field(default_factory=list)
@@ -472,7 +472,7 @@ class HookFeatures(Document):
     l0: float
     dead_share: float
     recovered_kl: list[float | None]
-    """Share of KL(model || model with this stream's mean alone) that the reconstruction recovers, per model."""
+    """Share of KL(model || model with this stream's mean alone) that reconstruction recovers, per model."""
     recovered_ce: list[float | None]
     """The same of the next-token loss."""
     live: int

@@ -54,7 +54,7 @@ def tiny_suite(tiny_suite: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.fixture
 def masked(plant: Callable[..., Any]) -> Any:
-    return plant(NEURONS, size=3.0)
+    return plant(NEURONS, size=30.0, entities=16)
 
 
 def test_reverting_the_planted_write_brings_the_behaviour_back(masked: Any) -> None:
@@ -80,7 +80,7 @@ def test_a_larger_dose_of_a_revert_brings_back_more(masked: Any) -> None:
     held = bypass.held_rows(bypass.fit_rows())
     doses = held[~held["is_null"]].sort_values("dose")
     assert doses["dose"].tolist() == [0.5, 1.0, 2.0]
-    assert doses["recovered"].is_monotonic_increasing
+    assert 0.1 < doses["recovered"].iloc[0] < 0.9 < doses["recovered"].iloc[1]
     assert doses["chosen"].tolist() == [False, True, False]
     assert doses["off_target_kl"].notna().tolist() == [False, True, False]
 
