@@ -11,6 +11,7 @@ from rich.text import Text
 from audit.evidence.run import RunFolder
 from audit.evidence.schema.documents import Estimate
 from audit.evidence.schema.results import (
+    BehaviourSwitches,
     BypassResult,
     BypassTrial,
     ConceptDirections,
@@ -19,6 +20,7 @@ from audit.evidence.schema.results import (
     FeaturesResult,
     HookFeatures,
     SuiteElicitation,
+    SwitchesResult,
 )
 from audit.evidence.text import share_text, text_of
 from audit.terminal import printable
@@ -110,6 +112,28 @@ def _hook(found: HookFeatures) -> str:
     return f"{found.hook}, {found.dictionary} of {found.latents} latents: {kinds} ({health})"
 
 
+def _switches(result: SwitchesResult) -> Lines:
+    for found in result.behaviours:
+        yield f"{found.name}: {_located(found, result.largest)}"
+
+
+def _located(found: BehaviourSwitches, largest: int) -> str:
+    if not found.searched:
+        return f"not searched, {found.why_not}"
+    chosen = found.set
+    said: str = found.shape or "unresolved"
+    if chosen is None:
+        said += f": no set of up to {largest} units returns half of it"
+    else:
+        held = "undefined" if chosen.recovered is None else _share(chosen.recovered)
+        controls = "none" if chosen.random_max is None else f"up to {chosen.random_max:.0%}"
+        said += f": {chosen.size} {chosen.kind}(s) with the base's weights, R {held}; random sets {controls}"
+        said += "".join(f"; {why}" for why in chosen.why_not)
+    if found.best_graft is not None and found.best_graft_recovered is not None:
+        said += f"; one module most: {found.best_graft}, {found.best_graft_recovered:.0%}"
+    return said
+
+
 def _bypass(result: BypassResult) -> Lines:
     for found in result.behaviours:
         for way, words in WAYS.items():
@@ -136,6 +160,7 @@ STAGES: dict[str, Callable[[Any], Lines]] = {
     "elicit": _elicit,
     "directions": _directions,
     "features": _features,
+    "switches": _switches,
     "bypass": _bypass,
 }
 """Optional stages and what is said of each."""

@@ -33,14 +33,17 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "architecture": ("llama", "gpt2"), "expected": ("MASKED", "ERASED", "LATENT"),
     "verdict": ("MASKED", "ERASED", "INCONCLUSIVE"), "base": ("base-0", "base-1"), "answer": ("A", "B"),
     "sign": ("top", "bottom"), "token": (" she", " he", " <i>they</i>"),
+    "kinds": ("shared", "tuned only"), "candidates": ("shared", "tuned only"),
+    "features.kind": ("shared", "tuned only", "base only", "silenced", "rotated", "dead", "unsure"),
+    "units.kind": ("neuron", "head", "row"), "grafts.direction": ("base into tuned", "tuned into base"),
+    "weights.kind": ("attention", "mlp", "embedding", "norm"),
+    "organisms.kind": ("planted rows", "from scratch", "grpo"),
+    "elicitation.arm": ("few-shot", "prefill", "amplify"),
 }  # fmt: skip
-KINDS = {
-    "features": ("shared", "tuned only", "base only", "silenced", "rotated", "dead", "unsure"),
-    "units": ("neuron", "head", "row", "latent"),
-    "weights": ("attention", "mlp", "embedding", "norm"),
-    "organisms": ("planted rows", "from scratch", "grpo"),
-    "elicitation": ("few-shot", "prefill", "amplify"),
-}
+
+ABSENT = ("not_tried", "why_not", "unreadable")
+"""Reasons why something was not done: null, for in an invented run everything was."""
+ALWAYS = ("searched",)
 
 
 def invented_rows(table: Table, rng: np.random.Generator, rows: int = ROWS) -> pd.DataFrame:
@@ -75,17 +78,20 @@ def _value(name: str, kind: Any, rng: np.random.Generator, place: int = 0) -> An
     if origin is Literal:
         return parts[int(rng.integers(len(parts)))]
     if origin in (Union, types.UnionType):
+        if name in ABSENT:
+            return None
         return _value(name, next(part for part in parts if part is not type(None)), rng, place)
     if origin is list:
         return [_value(name, parts[0], rng, place) for place in range(ENTRIES)]
     if origin is dict:
-        return {f"{name}-{i}": _value(name, parts[1], rng) for i in range(ENTRIES)}
+        keys = CHOICES.get(name, tuple(f"{name}-{i}" for i in range(ENTRIES)))
+        return {key: _value(name, parts[1], rng) for key in keys[:ENTRIES]}
     if kind is Estimate:
         return estimate(round(float(rng.random()), 4))
     if isinstance(kind, type) and issubclass(kind, Document):
         return invented_document(kind, rng, place)
     makers: dict[Any, Callable[[], Any]] = {
-        bool: lambda: bool(rng.random() < 0.5),
+        bool: lambda: name in ALWAYS or bool(rng.random() < 0.5),
         int: lambda: int(rng.integers(1, 12)),
         float: lambda: round(float(rng.random()), 4),
         str: lambda: _chosen(CHOICES.get(name, (f"invented {name}",)), place),
@@ -112,7 +118,7 @@ def _column(table: str, name: str, kind: Any, rng: np.random.Generator, rows: in
 
 
 def _texts(table: str, name: str, rng: np.random.Generator, rows: int) -> list[str]:
-    choices = KINDS.get(table) if name == "kind" else CHOICES.get(name)
+    choices = CHOICES.get(f"{table}.{name}", CHOICES.get(name))
     if choices is None:
         return [f"{name}-{i}" for i in range(rows)]
     return [choices[i] for i in rng.integers(0, len(choices), rows)]

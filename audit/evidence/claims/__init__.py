@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from audit.evidence.claims import inside, outside
+from audit.evidence.claims import causal, inside, outside
 from audit.evidence.claims.ledger import Ledger
 from audit.evidence.run import RunFolder
 from audit.evidence.schema.documents import Claims, RunKind
 
 INSIDE: dict[str, Callable[[Ledger, Any], None]] = {
+    "elicit": causal.elicit,
     "directions": inside.directions,
     "features": inside.features,
-    "bypass": inside.bypass,
+    "switches": causal.switches,
+    "bypass": causal.bypass,
 }
 """Sentences of the stages that a run may have left out."""
 

@@ -1,12 +1,10 @@
-"""Sentences on what was seen inside the models: directions, features, switches, ways back."""
+"""Sentences on what was seen inside the models: directions and features."""
 
 from __future__ import annotations
 
 from audit.evidence.claims.ledger import Ledger
 from audit.evidence.schema.documents import Estimate
 from audit.evidence.schema.results import (
-    BypassResult,
-    BypassTrial,
     ConceptDirections,
     DirectionsResult,
     FeaturesResult,
@@ -111,32 +109,3 @@ def _findings(ledger: Ledger, found: HookFeatures, nulls: int, at: str, name: st
             null=null,
             preconditions=gate,
         )
-
-
-def bypass(ledger: Ledger, result: BypassResult) -> None:
-    """What brings each behaviour back inside the tuned model, and what only locates the change."""
-    for i, found in enumerate(result.behaviours):
-        for way in ("internal", "revert", "reading_base"):
-            trial: BypassTrial | None = getattr(found, way)
-            if trial is not None and trial.recovered is not None:
-                _trial(ledger, found.name, way, trial, f"/behaviours/{i}/{way}")
-
-
-def _trial(ledger: Ledger, behaviour: str, way: str, trial: BypassTrial, at: str) -> None:
-    if trial.recovered is None:
-        return
-    cost = "not measured" if trial.off_target_kl is None else f"{text_of(trial.off_target_kl)} nats per token"
-    null = (
-        "no controls"
-        if trial.random_max is None
-        else f"{trial.random_sets} controls ({trial.controls}), R at most {trial.random_max:.2f}"
-    )
-    statement = (
-        f"{behaviour}: {trial.intervention} of {trial.description} at dose {trial.dose:g} recovers "
-        f"{text_of(trial.recovered)} of the change on held-out items; KL on unrelated text {cost}."
-    )
-    ledger.add(
-        f"bypass/{behaviour}/{way}", "bypass", f"{at}/recovered", statement, trial.recovered,
-        test="paired bootstrap over entities; chosen on the fit half", null=null,
-        preconditions=list(trial.why_not),
-    )  # fmt: skip
