@@ -34,6 +34,7 @@ train_app = typer.Typer(help="Make a tuned model from a base, with a record of h
 app.add_typer(train_app, name="train")
 
 RunArgument = Annotated[Path, typer.Argument(help="Run folder.", show_default=False)]
+BEHAVIOUR = Annotated[str, typer.Option(help="Suite that stands for the behaviour of the papers.")]
 
 
 def guarded(body: Callable[..., None]) -> Callable[..., None]:
@@ -105,6 +106,20 @@ def verify(run: RunArgument, json: JSON = False) -> None:
         print_verification(run, found, output_console())
     if not found.passed:
         raise typer.Exit(1)
+
+
+@app.command()
+@guarded
+def published(run: RunArgument, behaviour: BEHAVIOUR = "partisan-lean", json: JSON = False) -> None:
+    """Hold the claims of published work against what a run measured."""
+    from audit.published import neutral_mask, print_claims
+    from audit.show import finished
+
+    said = neutral_mask(finished(run), behaviour)
+    if json:
+        print_json({"claims": [claim.model_dump(mode="json") for claim in said]})
+    else:
+        print_claims(said, output_console())
 
 
 @app.command()

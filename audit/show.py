@@ -18,7 +18,7 @@ from audit.terminal import printable
 
 def summary_of(path: Path) -> dict[str, Any]:
     """A finished run as one JSON object."""
-    run = _finished(path)
+    run = finished(path)
     if run.manifest().kind == "compare":
         return compare_summary(run)
     return _generic_summary(run)
@@ -26,7 +26,7 @@ def summary_of(path: Path) -> dict[str, Any]:
 
 def print_run(path: Path, console: Console) -> None:
     """A finished run for people."""
-    run = _finished(path)
+    run = finished(path)
     if run.manifest().kind == "compare":
         print_compare(run, console)
     else:
@@ -53,7 +53,7 @@ def print_verification(path: Path, found: Verification, console: Console) -> Non
         console.print(Text(f"not verified: {len(found.problems)} problem(s) in {path}", style="bold red"))
 
 
-def _finished(path: Path) -> RunFolder:
+def finished(path: Path) -> RunFolder:
     run = open_run(path)
     unfinished = [name for name, state in run.manifest().stages.items() if state.status != "done"]
     if unfinished:

@@ -47,15 +47,15 @@ def all_of(parts: set[Outcome]) -> Outcome:
 
 
 def print_claims(claims: Sequence[PublishedClaim], console: Console) -> None:
-    """The claims for people, one row each; the sources below."""
-    table = Table(show_edge=False, pad_edge=False, title="Published claims on this run", title_justify="left")
-    for name in ("claim", "criterion, fixed beforehand", "measured here", "outcome"):
-        table.add_column(name)
+    """The claims for people: what was claimed, the criterion, what the run measured; the sources below."""
     for claim in claims:
-        said = (claim.claim, claim.criterion, claim.measured)
-        table.add_row(
-            *(Text(printable(part)) for part in said), Text(claim.outcome, style=COLOUR[claim.outcome])
-        )
-    console.print(table)
+        console.print(Text(printable(claim.claim), style="bold"))
+        grid = Table.grid(padding=(0, 2))
+        grid.add_row(Text("  outcome", style="dim"), Text(claim.outcome, style=COLOUR[claim.outcome]))
+        grid.add_row(Text("  criterion", style="dim"), Text(printable(claim.criterion)))
+        grid.add_row(Text("  measured", style="dim"), Text(printable(claim.measured)))
+        console.print(grid)
+        console.print()
     for source in dict.fromkeys(claim.source for claim in claims):
         console.print(Text(f"source: {source}", style="dim"))
+    console.print(Text("The criteria were fixed before any run was read.", style="dim"))

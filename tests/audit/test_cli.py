@@ -120,6 +120,15 @@ def test_show_knows_every_kind_of_run(kind: str) -> None:
     assert "MINIATURE" in text
 
 
+def test_published_claims_are_held_against_a_run() -> None:
+    said = json.loads(run("published", str(RUNS / "compare"), "--json"))["claims"]
+    assert [claim["id"] for claim in said][:2] == ["neutral-output", "direction-preserved"]
+    text = run("published", str(RUNS / "compare"))
+    assert text.count("criterion") >= 5
+    assert text.count("outcome") == 5
+    run("published", str(RUNS / "train"), code=1)
+
+
 def test_show_refuses_an_unfinished_run(tmp_path: Path) -> None:
     import shutil
 
@@ -158,7 +167,7 @@ def test_help_is_quick_to_import_and_80_columns_wide() -> None:
     )
     assert done.stdout.splitlines()[-1] == "[]"
     assert max(map(len, done.stdout.splitlines())) <= 80
-    assert {"compare", "show", "verify", "doctor", "train"} <= set(done.stdout.split())
+    assert {"compare", "sample", "show", "published", "verify", "doctor", "train"} <= set(done.stdout.split())
 
 
 @pytest.mark.parametrize("config", [CompareConfig, TrainGRPOConfig])
