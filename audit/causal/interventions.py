@@ -16,9 +16,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from audit.causal.arithmetic import scaled
 from audit.causal.residual_edits import Latents, Steering, steered, without_latents
 from audit.causal.units import Layout, Unit
-from audit.causal.weight_edits import Uses, WeightDeltas, changes_of, reverted
+from audit.causal.weight_edits import Change, Uses, WeightDeltas, changes_of, reverted
 from sae.hooks import edited
 
 if TYPE_CHECKING:
@@ -141,8 +142,7 @@ class Affine:
 
     def __call__(self, x: Float[Tensor, "... W"]) -> Float[Tensor, "... W"]:
         """In the dtype of x; untouched entries keep their values."""
-        changed: Tensor = x * self.scale.to(x) + self.shift.to(x)
-        return changed
+        return scaled(x, self.scale, self.shift)
 
 
 def affine_maps(layout: Layout, what: Intervention) -> dict[str, Affine]:
@@ -219,9 +219,21 @@ def _mapped(model: PreTrainedModel, module: str, affine: Affine) -> Iterator[Non
 def _reverting(
     model: PreTrainedModel, layout: Layout, what: Intervention, deltas: WeightDeltas | None
 ) -> Iterator[None]:
+    uses = Uses(model)
+    with reverted(model, layout, uses, reverted_changes(layout, uses, what, deltas), what.dose):
+        yield
+
+
+def reverted_changes(
+    layout: Layout, uses: Uses, what: Intervention, deltas: WeightDeltas | None
+) -> list[Change]:
+    """What a revert takes back, part by part; what lies inside a module of the same revert only once.
+
+    Raises:
+        ValueError: there are no `deltas`.
+    """
     if deltas is None:
         raise ValueError("a revert needs the weight changes")
-    uses = Uses(model)
     modules = _outermost([unit for unit in what.units if unit.kind == "module"])
     whole = [change for unit in modules for change in changes_of(unit, layout, uses, deltas)]
     covered = {change.part.parameter for change in whole}
@@ -232,8 +244,7 @@ def _reverting(
         for change in changes_of(unit, layout, uses, deltas, write_only=what.write_only)
         if change.part.parameter not in covered
     ]
-    with reverted(model, layout, uses, [*whole, *parts], what.dose):
-        yield
+    return [*whole, *parts]
 
 
 def _outermost(modules: Sequence[Unit]) -> list[Unit]:

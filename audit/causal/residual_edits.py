@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from audit.causal.arithmetic import added, enlarged
+
 if TYPE_CHECKING:
     from sae.types import PairedDictionary
 
@@ -41,15 +43,9 @@ class Latents:
 
 def steered(h: Float[Tensor, "B T D"], steering: Steering, dose: float) -> Float[Tensor, "B T D"]:
     """The residual stream with dose x direction added, or with what it has along the direction enlarged."""
-    direction = steering.direction.to(h.device).float()
     if steering.centre is None:
-        moved: Tensor = h + (dose * direction).to(h.dtype)
-        return moved
-    length = direction.norm()
-    unit = direction / length
-    along = ((h.float() - steering.centre.to(h.device).float()) @ unit).clamp(-length, length)
-    enlarged: Tensor = h + (dose * along[..., None] * unit).to(h.dtype)
-    return enlarged
+        return added(h, steering.direction, dose)
+    return enlarged(h, steering.direction, steering.centre, dose)
 
 
 def without_latents(h: Float[Tensor, "B T D"], latents: Latents, dose: float) -> Float[Tensor, "B T D"]:

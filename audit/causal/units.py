@@ -127,6 +127,10 @@ class Layout:
         """Whether the layer keeps its weight as [inputs, outputs] (GPT-2's Conv1D)."""
         return type(self.linear(name)).__name__ == "Conv1D"
 
+    def is_linear(self, name: str) -> bool:
+        """Whether a layer's output is linear in its weight and bias at every position by itself."""
+        return isinstance(self.linear(name), nn.Linear) or self.transposed(name)
+
     def _part(self, name: str, start: int, stop: int, *, output: bool) -> Slice:
         return Slice(f"{name}.weight", 0 if output != self.transposed(name) else 1, start, stop)
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from audit.causal.arithmetic import without_bias, without_inputs, without_outputs, without_rows
 from audit.causal.units import Layout, Slice, Unit, parameter
 
 if TYPE_CHECKING:
@@ -139,45 +139,15 @@ def _edited(weight: nn.Parameter, change: Change, dose: float) -> Iterator[None]
         view.copy_(saved)
 
 
-@dataclass(frozen=True)
-class _Term:
-    """A layer's change at chosen inputs or outputs, joined over many units."""
-
-    index: Tensor
-    delta: Tensor
-    on_outputs: bool
-
-    def of(self, x: Tensor, output: Tensor, dose: float) -> Tensor:
-        """The output without the change."""
-        if self.on_outputs:
-            term = functional.linear(x.float(), self.delta)
-            return output.index_add(-1, self.index, (-dose * term).to(output.dtype))
-        term = functional.linear(x.index_select(-1, self.index).float(), self.delta)
-        return output - (dose * term).to(output.dtype)
-
-
 @contextmanager
 def _subtracted(
     model: PreTrainedModel, layout: Layout, name: str, changes: Sequence[Change], dose: float
 ) -> Iterator[None]:
-    module_name, _, short = name.rpartition(".")
-    module: Any = model.get_submodule(module_name)
-    device = parameter(model, name).device
-    axis = changes[0].part.axis
-    index = torch.cat([torch.arange(c.part.start, c.part.start + c.delta.shape[axis]) for c in changes])
-    delta = torch.cat([c.delta for c in changes], dim=axis).to(device).float()
-    index = index.to(device)
+    removal = removal_of(layout, name, changes)
+    module: Any = model.get_submodule(removal.module)
 
     def hook(_module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-        if short == "bias":
-            return output.index_add(
-                -1, index, (-dose * delta).to(output.dtype).expand(*output.shape[:-1], -1)
-            )
-        if isinstance(layout.linear(module_name), nn.Embedding):
-            return _without(output, inputs[0], delta, dose * getattr(module, "embed_scale", 1.0))
-        transposed = layout.transposed(module_name)
-        term = _Term(index, delta.T if transposed else delta, on_outputs=(axis == 1) == transposed)
-        return term.of(inputs[0], output, dose)
+        return removal.of(output, inputs[0], dose)
 
     handle = module.register_forward_hook(hook)
     try:
@@ -186,8 +156,56 @@ def _subtracted(
         handle.remove()
 
 
-def _without(output: Tensor, ids: Tensor, delta: Tensor, factor: float | Tensor) -> Tensor:
-    """An embedding's output less the change of its rows; tokens that only the tuned model has keep theirs."""
-    known = ids < delta.shape[0]
-    change = functional.embedding(ids.where(known, 0), delta) * known[..., None]
-    return output - (factor * change).to(output.dtype)
+@dataclass(frozen=True)
+class Removal:
+    """What a layer's output loses when changes of one of its parameters are taken back."""
+
+    module: str
+    kind: Literal["outputs", "inputs", "bias", "rows"]
+    """What of the layer changed: weights by output or by input, its bias, or rows of an embedding."""
+    index: Tensor
+    delta: Tensor
+    factor: float
+    """What the layer multiplies its own output with (Gemma's embedding); 1 elsewhere."""
+
+    def of(self, y: Tensor, x: Tensor, dose: float) -> Tensor:
+        """The output y [..., O] of the layer at the input x without dose x the changes."""
+        if self.kind == "bias":
+            return without_bias(y, self.index, self.delta, dose)
+        if self.kind == "rows":
+            return without_rows(y, x, self.delta, dose * self.factor)
+        remove = without_outputs if self.kind == "outputs" else without_inputs
+        return remove(y, x, self.index, self.delta, dose)
+
+
+def removal_of(layout: Layout, name: str, changes: Sequence[Change]) -> Removal:
+    """Changes of one parameter along one axis, joined, as something to subtract from the layer's output.
+
+    Raises:
+        ValueError: the layer is neither linear nor an embedding, so that its output is not linear in them.
+    """
+    module, _, short = name.rpartition(".")
+    layer, axis = layout.linear(module), changes[0].part.axis
+    device = getattr(layer, short).device
+    held = torch.device("cpu") if device.type == "meta" else device
+    spans = [torch.arange(c.part.start, c.part.start + c.delta.shape[axis]) for c in changes]
+    index, delta = torch.cat(spans).to(held), torch.cat([c.delta for c in changes], dim=axis).to(held).float()
+    if isinstance(layer, nn.Embedding):
+        factor = float(getattr(layer, "scalar_embed_scale", getattr(layer, "embed_scale", 1.0)))
+        return Removal(module, "rows", index, _from_the_first(index, delta), factor)
+    if not layout.is_linear(module):
+        problem = f"the output of {module}, a {type(layer).__name__}, is not linear in {name}"
+        raise ValueError(problem)
+    if short == "bias":
+        return Removal(module, "bias", index, delta, 1.0)
+    transposed = layout.transposed(module)
+    kind: Literal["outputs", "inputs"] = "outputs" if (axis == 1) == transposed else "inputs"
+    return Removal(module, kind, index, delta.T if transposed else delta, 1.0)
+
+
+def _from_the_first(index: Tensor, delta: Tensor) -> Tensor:
+    """Rows of an embedding's change by token id, 0 where nothing is taken back."""
+    if index.numel() == int(index.max()) + 1:
+        return delta
+    rows = delta.new_zeros(int(index.max()) + 1, delta.shape[1])
+    return rows.index_copy(0, index, delta)
