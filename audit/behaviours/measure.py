@@ -38,6 +38,7 @@ def measure_suite(suite: Suite, items: pd.DataFrame, draws: Draws) -> SuiteResul
         on_base["entity"],
         group=_groups(suite, on_base),
         contrast=suite.card.contrast,
+        level=None if suite.card.contrast else suite.card.null_level,
         seed=draws.seed,
     )
     duplicates = near_duplicates(texts_of(suite), entities=[item.entity for item in suite.items])

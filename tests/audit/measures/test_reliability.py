@@ -45,6 +45,24 @@ def test_entities_that_repeat_are_reliable_without_an_effect() -> None:
     assert found.within_group > 0.9
 
 
+@pytest.mark.parametrize(("mean", "spread", "noise"), [(1.0, 0.0, 2.0), (0.5, 0.5, 2.0), (2.0, 0.3, 1.0)])
+def test_about_a_level_a_shared_effect_is_signal(mean: float, spread: float, noise: float) -> None:
+    rng = np.random.default_rng(4)
+    m, entity = scores(rng, 2000, 6, spread, noise)
+    found = split_half_reliability(m + 3.0 + mean, entity, level=3.0, splits=50)
+    signal = spread**2 + mean**2
+    assert found.value == pytest.approx(signal / (signal + noise**2 / 6), abs=0.04)
+    assert found.within_group == pytest.approx(spread**2 / (spread**2 + noise**2 / 6), abs=0.08)
+
+
+def test_about_a_level_noise_without_an_effect_stays_unreliable() -> None:
+    rng = np.random.default_rng(5)
+    found = [
+        split_half_reliability(*scores(rng, 48, 6, 0.0, 1.0), level=0.0, splits=50).value for _ in range(40)
+    ]
+    assert np.mean(np.array(found) >= 0.5) <= 0.05
+
+
 def test_negative_correlation_stays_as_it_is() -> None:
     entity = np.repeat(np.arange(6), 2)
     spread = np.repeat([1.0, -1.0, 2.0, -2.0, 3.0, -3.0], 2) * np.tile([1, -1], 6)
