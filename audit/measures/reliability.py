@@ -54,10 +54,10 @@ def split_half_reliability(
     mean of the two, its level, to which b is blind: what must repeat is how far its groups lie apart. Halves
     are then dealt inside each group.
 
-    With a `level`, that of no effect of a suite whose b is a mean, what all entities share counts as signal as
-    far as it lies off that level: deviations are taken from it instead of from the mean (Livingston 1972,
-    Journal of Educational Measurement 9(1), 13-26). A model that shows a behaviour with every entity alike
-    is measured well, and entities around the level of no effect are as reliable as without it.
+    With a `level`, that of no effect of a suite whose b is a mean, what all entities share counts as signal
+    as far as it lies off that level: deviations are taken from it instead of from the mean (Livingston
+    1972, Journal of Educational Measurement 9(1), 13-26). A model that shows a behaviour with every entity
+    alike is measured well, and entities around the level of no effect are as reliable as without it.
 
     Undefined: fewer than three entities with two items or more (in each of their groups, for such
     entities), or half means that do not vary.
