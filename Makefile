@@ -35,9 +35,12 @@ format: $(READY) ## mend format and lint
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## time and peak memory of every stage and of a training step, on the embedded pair
+bench: $(READY) ## time and memory of every stage; harvest, dictionaries and features against their floors
 	$(BIN)/python benchmarks/stages.py
 	$(BIN)/python benchmarks/grpo.py
+	$(BIN)/python benchmarks/harvest.py
+	$(BIN)/python benchmarks/dictionaries.py
+	$(BIN)/python benchmarks/features.py
 
 docs: $(READY) ## print the reference pages that are made from the code
 	$(BIN)/python -m audit.evidence.reference docs/run_folder.md
