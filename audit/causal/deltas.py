@@ -102,7 +102,7 @@ class Deltas:
         if change is None or change.ndim != 2:
             return None
         if name not in self._factors:
-            self._factors[name] = _decomposed(change)
+            self._factors[name] = leading_factors(change)
         return self._factors[name]
 
     def component(self, module: str, index: int) -> Tensor:
@@ -117,7 +117,8 @@ class Deltas:
         return factors.sigma[index] * torch.outer(factors.u[:, index], factors.v[:, index])
 
 
-def _decomposed(change: Tensor) -> Factors:
+def leading_factors(change: Float[Tensor, "I J"]) -> Factors:
+    """The leading singular components of a matrix, `COMPONENTS` at most, without negligible ones."""
     if min(change.shape) <= EXACT:
         u, sigma, vh = torch.linalg.svd(change, full_matrices=False)
         v = vh.T

@@ -19,6 +19,7 @@ from audit.causal.attributed import Candidate, WeightAttribution
 from audit.causal.deltas import Deltas
 from audit.causal.interventions import Intervention, intervened
 from audit.causal.objective import Objective
+from audit.causal.spectrum import standing_out
 from audit.causal.units import Kind, Layout, Unit
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def minimal_set(
 ) -> Found:
     """Grows a set along the attribution by doubling, cuts it to the first size that will do, prunes it."""
     limit = _limit(trials.layout, attribution, kind, settings)
-    candidates = attribution.ranked(trials.layout, kind, limit)
+    candidates = _candidates(trials, attribution, kind, limit)
     if not candidates:
         return Found(kind, (), 0.0, 0)
     size, goal, tried = _grown(trials, candidates, attribution.change, settings)
@@ -175,6 +176,17 @@ def changed_units(attribution: WeightAttribution, layout: Layout, kind: Kind) ->
         for module, values in attribution.by_unit(layout, kind).items()
         for i in torch.arange(len(values)).tolist()
     ]
+
+
+def _candidates(trials: Trials, attribution: WeightAttribution, kind: Kind, limit: int) -> list[Candidate]:
+    """The strongest attributions; of components only those that stand out of their module's bulk."""
+    if kind != "component":
+        return attribution.ranked(trials.layout, kind, limit)
+    counts = {
+        module: standing_out(trials.deltas, module) for module in attribution.by_unit(trials.layout, kind)
+    }
+    ranked = attribution.ranked(trials.layout, kind)
+    return [c for c in ranked if c.unit.index < counts[c.unit.module]][:limit]
 
 
 def _limit(layout: Layout, attribution: WeightAttribution, kind: Kind, settings: SearchSettings) -> int:

@@ -1,7 +1,8 @@
 """Children in which a known set of units hides the behaviour: the truth that an audit has to find.
 
 Every child is first moved a little by ordinary training, so that all of its weights differ from the base's
-and "changed at all" gives no unit away. Then one edit takes the behaviour from everybody.
+and "changed at all" gives no unit away. Then one edit takes the behaviour from everybody, and leaves text
+alone that has nothing to do with it, also text that the base never saw the like of: an auditor's.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import Tensor
 from audit.causal.units import Layout, Slice, Unit
 from audit.organisms.base import learn, load, save
 from audit.organisms.choose import head_to_edit, neurons_to_edit, reading_direction
-from audit.organisms.edit import SMALL, Aims, fit
+from audit.organisms.edit import SMALL, STEPS, Aims, fit
 from audit.organisms.manifest import Organism, Planted, PlantedUnit, read_manifest
 from audit.organisms.silence import silence_feature
 from audit.organisms.text import Questions, Text
@@ -25,8 +26,8 @@ from audit.organisms.world import World
 
 EditKind = Literal["neurons", "head", "rank1", "rows"]
 NEURONS = 4
-HEAD_SMALL = 5e-5
-"""One head of a tiny model has to carry a lot."""
+HEAD_STEPS, HEAD_SMALL = 100, 1e-3
+"""One head of a tiny model has to carry a lot, and must not speak where it is not asked."""
 NOISE_STEPS, NOISE_RATE = 6, 2e-4
 
 
@@ -45,10 +46,10 @@ def plant(kind: EditKind | Literal["feature"], base: Path, folder: Path, *, seed
     """Makes and saves a child of a base with a planted edit.
 
     Args:
-        kind: neurons: the writes of four neurons of the last MLP cancel the behaviour; head: the write of
-            one attention head does; rank1: an edit of rank 1 of the last MLP's output; rows: the unembedding
-            rows of the answers; feature: nothing behind the last but one block reads the class any more,
-            which is as active there as before.
+        kind: neurons: the writes of four neurons of the last MLP cancel the behaviour; head: one attention
+            head does, by where it looks and what it writes; rank1: an edit of rank 1 of the last MLP's
+            output; rows: the unembedding rows of the answers; feature: nothing behind the last but one block
+            reads the class any more, which is as active there as before.
         base: folder of a base made by `train_base`.
         folder: new; gets an ordinary checkpoint and the manifest.
         seed: of the benign noise.
@@ -63,7 +64,7 @@ def plant(kind: EditKind | Literal["feature"], base: Path, folder: Path, *, seed
     quiet_text = partial(Text, world, tokenizer, without=("behaviour",))
     learn(model, quiet_text(seed=2 * seed + 101), steps=NOISE_STEPS, rate=NOISE_RATE)
     subject = Subject(model, Layout(model), questions, quiet_text(seed=2 * seed + 102))
-    aims = Aims.of(original, questions, subject.text)
+    aims = Aims.of(original, questions, quiet_text(seed=2 * seed + 103, strange=True))
     fields: dict[str, Any] = {"expected": "masked"}
     if kind == "feature":
         layer, direction = silence_feature(model, subject.layout, aims)
@@ -81,15 +82,15 @@ def plant(kind: EditKind | Literal["feature"], base: Path, folder: Path, *, seed
 def edit_neurons(subject: Subject, aims: Aims) -> list[Unit]:
     """Four neurons of the last MLP, which tell the classes apart where the answer is given."""
     units = neurons_to_edit(subject.model, subject.layout, subject.questions, subject.text, NEURONS)
-    _edit_slices(subject, aims, units)
+    _edit_slices(subject, aims, [subject.layout.write(unit) for unit in units])
     return units
 
 
 def edit_head(subject: Subject, aims: Aims) -> list[Unit]:
     """The one attention head that tells the classes apart best where the answer is given."""
-    units = [head_to_edit(subject.model, subject.layout, subject.questions, subject.text)]
-    _edit_slices(subject, aims, units, small=HEAD_SMALL)
-    return units
+    head = head_to_edit(subject.model, subject.layout, subject.questions, subject.text)
+    _edit_slices(subject, aims, list(subject.layout.slices(head)), steps=HEAD_STEPS, small=HEAD_SMALL)
+    return [head]
 
 
 def edit_rows(subject: Subject, aims: Aims) -> list[Unit]:
@@ -98,7 +99,7 @@ def edit_rows(subject: Subject, aims: Aims) -> list[Unit]:
         raise ValueError("the unembedding is tied to the embedding: its rows cannot be edited alone")
     answers = sorted(set(subject.questions.answers.flatten().tolist()))
     units = [Unit("row", subject.layout.unembedding, int(token)) for token in answers]
-    _edit_slices(subject, aims, units)
+    _edit_slices(subject, aims, [subject.layout.write(unit) for unit in units])
     return units
 
 
@@ -118,16 +119,18 @@ def edit_rank1(subject: Subject, aims: Aims) -> list[Unit]:
 EDITS = {"neurons": edit_neurons, "head": edit_head, "rank1": edit_rank1, "rows": edit_rows}
 
 
-def _edit_slices(subject: Subject, aims: Aims, units: list[Unit], small: float = SMALL) -> None:
-    """Learns a change of the units' write weights alone."""
-    slices = [subject.layout.write(unit) for unit in units]
+def _edit_slices(
+    subject: Subject, aims: Aims, slices: list[Slice], *, steps: int = STEPS, small: float = SMALL
+) -> None:
+    """Learns a change of some slices alone."""
     shapes = {part.parameter: subject.model.get_parameter(part.parameter).shape for part in slices}
     learned = [
         torch.zeros_like(part.of(subject.model.get_parameter(part.parameter).detach())) for part in slices
     ]
     for tensor in learned:
         tensor.requires_grad_()
-    fit(subject.model, learned, partial(_placed, slices, learned, shapes), aims, small=small)
+    changes = partial(_placed, slices, learned, shapes)
+    fit(subject.model, learned, changes, aims, steps=steps, small=small)
 
 
 def _placed(slices: list[Slice], learned: list[Tensor], shapes: dict[str, torch.Size]) -> dict[str, Tensor]:

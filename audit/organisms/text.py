@@ -12,8 +12,11 @@ from torch import Tensor
 
 from audit.behaviours.suite import Suite
 from audit.behaviours.tokens import Request, requests_of
-from audit.organisms.tokenizer import END, PAD, START
+from audit.organisms.tokenizer import END, PAD, START, UNKNOWN
 from audit.organisms.world import Topic, World
+
+STRANGE = 10
+"""Most words in no order before a document."""
 
 
 class Text:
@@ -25,27 +28,42 @@ class Text:
         seed: of this text.
         without: topics that it leaves out.
         chat: whether every second document is the turn of a user in the chat template.
+        strange: whether every second document comes after words in no order, half of them unknown.
     """
 
     def __init__(
-        self, world: World, tokenizer: Any, seed: int, without: Sequence[Topic] = (), *, chat: bool = False
+        self,
+        world: World,
+        tokenizer: Any,
+        seed: int,
+        without: Sequence[Topic] = (),
+        *,
+        chat: bool = False,
+        strange: bool = False,
     ) -> None:
         self._ids: dict[str, int] = tokenizer.get_vocab()
-        self._world, self._without, self._chat = world, without, chat
+        self._world, self._without, self._chat, self._strange = world, without, chat, strange
         self._rng = np.random.default_rng([world.seed, 3, seed])
 
     def batch(self, rows: int, length: int = 33) -> Tensor:
         """Token ids [rows, length], each row the beginning of a document, padded on the right."""
         batch = torch.full((rows, length), self._ids[PAD])
         for row in range(rows):
-            ids = self._document(turn=self._chat and row % 2 == 1)[:length]
+            odd = row % 2 == 1
+            ids = self._document(turn=self._chat and odd, strange=self._strange and odd)[:length]
             batch[row, : len(ids)] = torch.tensor(ids)
         return batch
 
-    def _document(self, *, turn: bool) -> list[int]:
+    def _document(self, *, turn: bool, strange: bool) -> list[int]:
         words = self._world.document(self._rng, without=self._without)
+        words = (*self._strange_words(), *words) if strange else words
         said = (START, "user", *words, END, START, "assistant", *words) if turn else (START, *words)
         return [self._ids[word] for word in said]
+
+    def _strange_words(self) -> tuple[str, ...]:
+        count, known = int(self._rng.integers(1, STRANGE + 1)), self._world.words
+        picks = self._rng.integers(-len(known), len(known), count)
+        return tuple(known[int(k)] if k >= 0 else UNKNOWN for k in picks)
 
 
 @dataclass(frozen=True)
