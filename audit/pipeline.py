@@ -66,7 +66,9 @@ def run_compare(config: CompareConfig, progress: Progress) -> RunFolder:
         changed = {"suites": suites, "behaviours": dumped(behaviours)}
         stage("elicit", partial(elicit.run, behaviours), **changed)
         known = stage("directions", directions.run, suites=suites)
-        latents = stage("features", features.run, **_of_features(audit))
+        latents = stage(
+            "features", partial(features.run, behaviours=behaviours), **_of_features(audit), **changed
+        )
         located = {**changed, "features": dumped(latents)}
         units = stage("switches", partial(switches.run, behaviours=behaviours), **located)
         ways = stage(

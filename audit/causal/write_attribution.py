@@ -7,6 +7,7 @@ eq. 4). A silenced latent is active as before, and its effect is gone: activatio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -109,7 +110,8 @@ def latent_effects(
         progress: called with the number of items done, summed over the objectives.
 
     Returns:
-        Rows of the table `latent_effects`, one per latent that is active on the items in either model.
+        Rows of the table `latent_effects`, one per latent that is active on the items in either model; see
+        `pooled`.
     """
     chosen = settings or LatentSettings()
     frames = []
@@ -118,7 +120,16 @@ def latent_effects(
             pair, dictionary, hook, objective, batch_size, reference_MF, chosen, progress
         )
         frames.append(_frame(effects_MNF, objective, hook, chosen))
-    return pd.concat(frames, ignore_index=True)
+    return pooled(frames)
+
+
+def pooled(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Rows of several behaviours or hook points as one, with q-values corrected over all of them."""
+    rows = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
+    p = rows["p_value"].to_numpy(np.float64)
+    q, tested = np.full(len(p), np.nan), ~np.isnan(p)
+    q[tested] = benjamini_hochberg(p[tested])
+    return rows.assign(q_value=q)
 
 
 @torch.no_grad()
@@ -203,7 +214,7 @@ def _frame(
         {
             "hook": hook.name, "latent": active.numpy(), "behaviour": objective.suite, "effect_base": base,
             "effect_tuned": tuned, "difference": tuned - base, "low": low, "high": high,
-            "q_value": _q_values(difference, layout.stratum),
+            "p_value": _p_values(difference, layout.stratum), "q_value": np.nan,
         }
     )  # fmt: skip
 
@@ -213,8 +224,8 @@ def _ends(difference: FloatArray, stratum: IntArray, settings: LatentSettings) -
     return np.array([[e.low for e in found], [e.high for e in found]])
 
 
-def _q_values(difference: FloatArray, stratum: IntArray) -> FloatArray:
-    """Benjamini-Hochberg over latents of two-sided Welch t-tests over entities; NaN with too few of them."""
+def _p_values(difference: FloatArray, stratum: IntArray) -> FloatArray:
+    """Two-sided Welch t-tests over entities, one per latent; NaN with too few entities."""
     if freedom(stratum) == 0 or difference.shape[1] == 0:
         return np.full(difference.shape[1], np.nan)
     blocks = [difference[stratum == s] for s in np.unique(stratum)]
@@ -223,5 +234,4 @@ def _q_values(difference: FloatArray, stratum: IntArray) -> FloatArray:
     spare = np.array([len(block) - 1 for block in blocks])[:, None]
     degrees = variance**2 / np.maximum((parts**2 / spare).sum(axis=0), 1e-300)
     t = np.abs(difference.sum(axis=0)) / np.sqrt(variance)
-    p = 2 * stats.t.sf(t, np.maximum(degrees, 1))
-    return np.asarray(benjamini_hochberg(p.tolist()), dtype=np.float64)
+    return np.asarray(2 * stats.t.sf(t, np.maximum(degrees, 1)), dtype=np.float64)

@@ -38,6 +38,8 @@ class Judged:
     kinds: Kinds
     q_values: QValues
     recurrence: Tensor | None
+    write_attribution_F: Tensor
+    """Largest change of effect, see `audit.features.effects.largest_change`."""
 
 
 def features_frame(judged: Judged) -> pd.DataFrame:
@@ -62,7 +64,7 @@ def features_frame(judged: Judged) -> pd.DataFrame:
         "candidate": list(judged.kinds.candidate),
         "kind": list(judged.kinds.kind),
         "seed_recurrence": _numbers(unknown if judged.recurrence is None else judged.recurrence),
-        "write_attribution": _numbers(unknown),
+        "write_attribution": _numbers(judged.write_attribution_F),
         "p_benign": _numbers(judged.q_values.benign_p_F),
         "p_labels": _numbers(judged.q_values.label_p_F),
         "q_value": _numbers(judged.q_values.q_F),

@@ -16,7 +16,7 @@ from audit.features.null import Nulls
 from audit.features.source import DictionarySource
 from audit.inputs import AuditInputs
 from sae.dictionaries import PairLoss, spliced_loss
-from sae.features import LEVEL, SWITCHED, least_findings
+from sae.features import LEVEL, SILENT, SWITCHED, LatentStatistics, least_findings
 from sae.store import Store
 from sae.types import HookPoint
 
@@ -33,6 +33,15 @@ class Work(NamedTuple):
     source: DictionarySource
     store: Store
     nulls: Nulls
+
+
+class Pass(NamedTuple):
+    """One hook point, its activations read once."""
+
+    layer: int
+    stream: HookStream
+    made: list[Made]
+    statistics: LatentStatistics
 
 
 class JudgedHook(NamedTuple):
@@ -70,7 +79,7 @@ def summary(work: Work, hook: JudgedHook, described: int) -> HookFeatures:
         kinds=dict(sorted(Counter(kinds).items())),
         candidates=dict(sorted(Counter(judged.kinds.candidate).items())),
         findings=[latent for latent, kind in enumerate(kinds) if kind in SWITCHED],
-        silenced=[latent for latent, kind in enumerate(kinds) if kind == "silenced"],
+        silenced=[latent for latent, kind in enumerate(kinds) if kind == SILENT],
         rotation_bar=hook.bar,
         recurring=recurring,
         null_latents=size,

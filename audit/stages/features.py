@@ -1,7 +1,8 @@
 """Which features changed? A dictionary of both models, and every latent held against nulls.
 
-Main path: the corpus -> activations of both models -> dictionaries, one per seed -> one streaming pass ->
-benign nulls -> kinds -> tables. Long parts are kept until the stage is done, so that a killed run goes on.
+Main path: the corpus -> activations of both models -> benign nulls -> dictionaries, one per seed -> one
+streaming pass -> effects on the behaviours that changed -> kinds -> tables. Long parts are kept until the
+stage is done, so that a killed run goes on.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from audit.errors import AuditError
-from audit.evidence.schema.results import FeaturesResult, HookFeatures
+from audit.evidence.schema.results import BehaviourResult, FeaturesResult, HookFeatures
 from audit.evidence.stage import StageFolder
 from audit.features.source import dictionary_source, hook_layers
 from audit.inputs import AuditInputs
+from audit.stages.changed import Changed, changed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from audit.features.activations import HookStream
     from audit.features.dictionaries import Made
     from audit.features.frames import Judged
-    from audit.features.summary import JudgedHook, Work
+    from audit.features.summary import JudgedHook, Pass, Work
 
 STRONGEST, SAMPLED, MOST = 20, 20, 120
 """Latents that get examples and logits, besides the candidates: the highest scores, and a random sample; at
@@ -33,24 +35,36 @@ most so many in all."""
 DICTIONARIES, ACTIVATIONS = "dictionaries", "activations"
 
 
-def run(audit: AuditInputs, folder: StageFolder, corpus: Corpus | None = None) -> FeaturesResult:
-    """Harvests, trains, tests and describes; writes `features`, `examples`, `logits` and the dictionaries.
+def run(
+    audit: AuditInputs,
+    folder: StageFolder,
+    corpus: Corpus | None = None,
+    *,
+    behaviours: BehaviourResult | None = None,
+) -> FeaturesResult:
+    """Harvests, trains, tests and describes.
+
+    Writes `features`, `latent_effects`, `examples`, `logits` and the dictionaries.
 
     Args:
         audit: settings and models.
         folder: where the stage writes.
         corpus: the text; by default that of the settings.
+        behaviours: what changed; without it no latent can be called silenced.
 
     Raises:
         AuditError: the settings ask for what is not there, or the text is too short.
     """
     with _room_errors():
-        return _run(audit, folder, corpus)
+        return _run(audit, folder, corpus, behaviours)
 
 
-def _run(audit: AuditInputs, folder: StageFolder, corpus: Corpus | None) -> FeaturesResult:
+def _run(
+    audit: AuditInputs, folder: StageFolder, corpus: Corpus | None, behaviours: BehaviourResult | None
+) -> FeaturesResult:
     from audit import corpora
     from audit.features.activations import Reading, harvested
+    from audit.features.effects import measured_effects
     from audit.features.null import make_nulls
     from audit.features.summary import Work, not_measured
 
@@ -65,9 +79,14 @@ def _run(audit: AuditInputs, folder: StageFolder, corpus: Corpus | None) -> Feat
     )  # fmt: skip
     nulls = make_nulls(audit, reading, source, folder.parts)
     work = Work(audit, folder, reading, source, store, nulls)
-    hooks = _write(work, [_hook(work, place) for place in range(len(layers))])
+    passes = [_pass(work, place) for place in range(len(layers))]
+    found = changed(audit, behaviours)
+    effects = measured_effects(audit, folder, found, {one.layer: one.made[0].dictionary for one in passes})
+    folder.write_table("latent_effects", effects)
+    hooks = _write(work, [_judge(work, one, effects, found) for one in passes])
     if audit.config.keep_activations:
         shutil.copytree(folder.parts / ACTIVATIONS, folder.path / ACTIVATIONS)
+    effects_on = [one.name for one in found]
     return FeaturesResult(
         hooks=hooks,
         nulls=nulls.facts,
@@ -75,34 +94,60 @@ def _run(audit: AuditInputs, folder: StageFolder, corpus: Corpus | None) -> Feat
         documents=store.stats.documents,
         masked={"first": store.stats.first, "role": store.stats.role, "outlier": store.stats.outlier},
         role_shares=dict(store.stats.shares),
-        not_measured=not_measured(work, hooks),
+        effects_on=effects_on,
+        not_measured=[*not_measured(work, hooks), *_without_effects(behaviours, effects_on, effects)],
     )
 
 
-def _hook(work: Work, place: int) -> JudgedHook:
-    """Dictionaries of every seed, one pass over the activations, and what the latents are."""
+def _without_effects(
+    behaviours: BehaviourResult | None, effects_on: list[str], effects: pd.DataFrame
+) -> list[str]:
+    """Sentences: why no latent can be called silenced, if so."""
+    if behaviours is None:
+        return ["No behaviour was measured, so no latent can be called silenced."]
+    if not effects_on:
+        return ["No behaviour is shown to have changed, so there is no effect that a latent could have lost."]
+    if len(effects) and effects["q_value"].isna().all():
+        return ["Too few entities to test what latents write, so none can be called silenced."]
+    return []
+
+
+def _pass(work: Work, place: int) -> Pass:
+    """Dictionaries of every seed, and one pass over the activations with the first."""
     from audit.features.activations import HookStream
-    from audit.features.frames import Judged
-    from audit.features.summary import JudgedHook
-    from sae import features as f
+    from audit.features.summary import Pass
+    from sae.features import latent_statistics
     from sae.types import HookPoint
 
     layer = work.reading.layers[place]
     stream = HookStream(work.store, place, work.audit.config.seed)
     made = _dictionaries(work, stream, layer)
-    dictionary, name = made[0].dictionary, HookPoint(layer).name
+    dictionary = made[0].dictionary
     tokens = sum(shard.tokens for shard in work.store.shards)
-    with work.audit.progress.task(f"Measuring the latents of {name}", tokens) as advance:
-        found = f.latent_statistics(stream, dictionary, joint=dictionary.joint, progress=advance)
+    with work.audit.progress.task(f"Measuring the latents of {HookPoint(layer).name}", tokens) as advance:
+        found = latent_statistics(stream, dictionary, joint=dictionary.joint, progress=advance)
+    return Pass(layer, stream, made, found)
+
+
+def _judge(work: Work, one: Pass, effects: pd.DataFrame, behaviours: list[Changed]) -> JudgedHook:
+    """What the latents of one hook point are."""
+    from audit.features.effects import effects_of, largest_change
+    from audit.features.frames import Judged
+    from audit.features.summary import JudgedHook
+    from sae import features as f
+    from sae.types import HookPoint
+
+    found, name = one.statistics, HookPoint(one.layer).name
     scaling, alive = f.latent_scaling(found), f.live(found)
-    others = [one.dictionary.decoder_FMD.detach().float().cpu() for one in made[1:]]
+    others = [made.dictionary.decoder_FMD.detach().float().cpu() for made in one.made[1:]]
     bar = f.rotation_bar(found.decoder_FMD, others, alive)
     recurring = f.recurrence([f.matches(found.decoder_FMD, other) for other in others])
-    q_values = f.against_nulls(found, scaling, alive, work.nulls.samples.get(layer))
-    kinds = f.classify(found, q_values.q_F, scaling=scaling, thresholds=f.Thresholds(cosine=bar))
-    return JudgedHook(
-        layer, stream, made, Judged(name, found, scaling, kinds, q_values, recurring), bar, alive
-    )
+    q_values = f.against_nulls(found, scaling, alive, work.nulls.samples.get(one.layer))
+    lost = effects_of(effects[effects["hook"] == name], len(alive), behaviours)
+    kinds = f.classify(found, q_values.q_F, lost, scaling=scaling, thresholds=f.Thresholds(cosine=bar))
+    largest = largest_change(lost, len(alive))
+    judged = Judged(name, found, scaling, kinds, q_values, recurring, largest)
+    return JudgedHook(one.layer, one.stream, one.made, judged, bar, alive)
 
 
 def _dictionaries(work: Work, stream: HookStream, layer: int) -> list[Made]:
@@ -149,12 +194,12 @@ def chosen_latents(judged: Judged, live: Tensor, seed: int) -> Tensor:
     """Latents to describe: candidates by score, the strongest scores, and a sample of the live ones."""
     import torch
 
-    from sae.features import SWITCHED, switch_score
+    from sae.features import SILENT, SWITCHED, switch_score
 
     score = switch_score(judged.statistics, judged.scaling).masked_fill(~live, -1.0)
     ranked = score.argsort(descending=True, stable=True).tolist()
     alive = [latent for latent in ranked if live[latent]]
-    picked = [latent for latent in alive if judged.kinds.candidate[latent] in SWITCHED]
+    picked = [latent for latent in alive if judged.kinds.candidate[latent] in (*SWITCHED, SILENT)]
     drawn = torch.randperm(len(alive), generator=torch.Generator().manual_seed(seed)).tolist()
     sample = [alive[i] for i in drawn[:SAMPLED]]
     wanted = [*sample, *picked, *alive[:STRONGEST]]

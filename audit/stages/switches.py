@@ -26,20 +26,17 @@ from audit.evidence.schema.results import (
 )
 from audit.evidence.stage import StageFolder
 from audit.inputs import AuditInputs
-from audit.stages.behaviour import templates_of
+from audit.stages.changed import FIT_ITEMS, setting_of, unchanged
 
 if TYPE_CHECKING:
     from audit.causal.deltas import Deltas
     from audit.causal.search import Found
     from audit.causal.switch import Effort, Switch
 
-FIT_ITEMS: dict[PresetName, int] = {"quick": 60, "standard": 160, "deep": 512}
-"""Items of the fit half on which every set is run."""
 GRAFTS: dict[PresetName, int] = {"quick": 4, "standard": 16, "deep": 64}
 """Modules that are grafted."""
-SIGNIFICANCE = 0.05
 ADAPTERS = "an adapter that multiplies instead of adding: its changes cannot be taken back unit by unit"
-PARTS = ("units", "grafts", "latent_effects")
+PARTS = ("units", "grafts")
 
 
 def run(audit: AuditInputs, folder: StageFolder, behaviours: BehaviourResult) -> SwitchesResult:
@@ -47,7 +44,7 @@ def run(audit: AuditInputs, folder: StageFolder, behaviours: BehaviourResult) ->
 
     Args:
         audit: the pair.
-        folder: where `units`, `grafts` and `latent_effects` go; the tables of earlier stages lie beside it.
+        folder: where `units` and `grafts` go.
         behaviours: what changed.
     """
     inputs = _Inputs(audit, folder)
@@ -58,30 +55,11 @@ def run(audit: AuditInputs, folder: StageFolder, behaviours: BehaviourResult) ->
     for name in PARTS:
         frames = [frame for part in found if len(frame := part.tables[name])]
         folder.write_table(name, pd.concat(frames, ignore_index=True) if frames else _no_rows(name))
-    hooks = sorted({str(hook) for part in found for hook in part.tables["latent_effects"]["hook"].unique()})
     return SwitchesResult(
         behaviours=[part.result for part in found],
         largest=audit.preset.search_units,
-        latent_hooks=hooks,
         warnings=[f"{part.result.name}: {note}" for part in found for note in part.result.notes],
     )
-
-
-def unchanged(result: SuiteResult) -> str | None:
-    """Why a behaviour has no switch to look for, as far as its held-out half says; None if it changed.
-
-    It changed where the interval of the change excludes 0 after the correction over suites and its value lies
-    outside the equivalence band.
-    """
-    if not result.measurable:
-        return "the suite is not measurable on this base"
-    primary = result.primary
-    low, high = primary.change.low, primary.change.high
-    significant = primary.q_value is None or primary.q_value < SIGNIFICANCE
-    sure = low is not None and high is not None and not low <= 0 <= high and significant
-    if sure and abs(primary.change.value) > result.equivalence_band:
-        return None
-    return "the behaviour is not shown to have changed by more than its equivalence band"
 
 
 class _Part(NamedTuple):
@@ -120,15 +98,10 @@ class _Inputs:
 
     def switch(self, suite: Suite, result: SuiteResult) -> Switch:
         """The search of one behaviour, in the form that carries the verdict."""
-        from audit.causal.bypass import Setting
         from audit.causal.switch import Switch
 
-        pair, name = self.audit.pair, result.primary_template
-        templates = (pair.tokenizer(side).chat_template for side in ("base", "tuned"))
-        known = templates_of(*(text if isinstance(text, str) else None for text in templates))
-        vocabulary = self.audit.preflight.shared_vocabulary
-        setting = Setting(suite, name, known[name], pair.tokenizer("tuned"), vocabulary)
-        return Switch(pair, self.deltas, setting, self.effort, self.audit.progress)
+        setting = setting_of(self.audit, suite, result)
+        return Switch(self.audit.pair, self.deltas, setting, self.effort, self.audit.progress)
 
 
 def _searched(inputs: _Inputs, suite: Suite, result: SuiteResult) -> _Part:
@@ -141,10 +114,8 @@ def _searched(inputs: _Inputs, suite: Suite, result: SuiteResult) -> _Part:
         return _unsearched(result, "the fit half did not change at all")
     direct = switch.direct()
     units, grafts = switch.units(direct), _graft_rows(switch)
-    effects = _latent_effects(inputs, switch)
     notes = [direct] if isinstance(direct, str) else []
-    found = _result(result, switch, notes + effects.notes)
-    return _Part(found, {"units": units, "grafts": grafts, "latent_effects": effects.rows})
+    return _Part(_result(result, switch, notes), {"units": units, "grafts": grafts})
 
 
 def _unsearched(result: SuiteResult, why: str) -> _Part:
@@ -215,36 +186,6 @@ def _graft_rows(switch: Switch) -> pd.DataFrame:
         for g in switch.grafts
     ]  # fmt: skip
     return pd.DataFrame(rows) if rows else _no_rows("grafts")
-
-
-class _Effects(NamedTuple):
-    rows: pd.DataFrame
-    notes: list[str]
-
-
-def _latent_effects(inputs: _Inputs, switch: Switch) -> _Effects:
-    """What the latents of each dictionary of the stage `features` write; its first seed is used."""
-    home = inputs.folder.path.parent / "features" / "dictionaries"
-    found = sorted({path.parent for path in home.glob("*/*/**/cfg.json")})
-    if not found:
-        return _Effects(_no_rows("latent_effects"), ["no dictionary was kept, so no latent was attributed"])
-    from audit.causal.write_attribution import LatentSettings, latent_effects
-    from sae.dictionaries import load
-    from sae.types import HookPoint
-
-    first = {path.relative_to(home).parts[0]: path for path in reversed(found)}
-    settings = LatentSettings(draws=switch.effort.draws, seed=switch.effort.seed)
-    frames = []
-    for hook, path in sorted(first.items()):
-        title = f"{switch.setting.suite.card.title}: latents of {hook}"
-        with inputs.audit.progress.task(title, len(switch.fit)) as advance:
-            frames.append(
-                latent_effects(
-                    switch.pair, load(path, str(switch.pair.device)), HookPoint(int(hook.split(".")[1])),
-                    [switch.fit], batch_size=switch.effort.batch_size, settings=settings, progress=advance,
-                )
-            )  # fmt: skip
-    return _Effects(pd.concat(frames, ignore_index=True), [])
 
 
 def _multiplies(audit: AuditInputs) -> bool:

@@ -1,7 +1,7 @@
 """What every latent of a paired dictionary is: rates, latent scaling, kinds, nulls, examples, logits."""
 
 from sae.features.examples import Example, ExampleSizes, collect_examples
-from sae.features.kinds import KINDS, SWITCHED, Effects, Kinds, Thresholds, classify, live
+from sae.features.kinds import KINDS, SILENT, SWITCHED, Effects, Kinds, Thresholds, classify, live
 from sae.features.logits import Promoted, direct_logits, promoted
 from sae.features.nulls import LEVEL, NullSample, QValues, against_nulls, least_findings, switch_score
 from sae.features.recurrence import RECURS, Matches, matches, recurrence, rotation_bar
@@ -12,6 +12,7 @@ __all__ = [
     "KINDS",
     "LEVEL",
     "RECURS",
+    "SILENT",
     "SWITCHED",
     "Effects",
     "Example",

@@ -19,6 +19,8 @@ Kind = Literal["base only", "tuned only", "shared", "rotated", "silenced", "dead
 KINDS: tuple[Kind, ...] = ("base only", "tuned only", "shared", "rotated", "silenced", "dead", "unsure")
 SWITCHED: tuple[Kind, ...] = ("base only", "tuned only", "rotated")
 """Kinds that say that training changed the latent: each needs a q-value."""
+SILENT: Kind = "silenced"
+"""Its activation is as before and its effect on a behaviour is gone: it needs `Effects`."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +49,20 @@ class Thresholds:
     inverse."""
     gone: float = 0.25
     """Silenced needs the effect in the tuned model to be at most this share of the base's."""
+    material: float = 0.05
+    """Silenced needs what was lost to be at least this share of the behaviour's change, in its direction."""
 
 
 class Effects(NamedTuple):
-    """Effect of each latent on a behaviour, by ablation or attribution, in each model."""
+    """Effect of each latent on one behaviour, by ablation or attribution, in each model."""
 
     base_F: Float[Tensor, " F"]
     """NaN where it was not measured."""
     tuned_F: Float[Tensor, " F"]
     q_F: Float[Tensor, " F"]
     """q-value of the difference of the two."""
+    change: float
+    """The behaviour's change, in the same units."""
 
 
 class Kinds(NamedTuple):
@@ -76,7 +82,7 @@ def live(statistics: LatentStatistics, thresholds: Thresholds | None = None) -> 
 def classify(
     statistics: LatentStatistics,
     q_values: Float[Tensor, " F"] | None,
-    effects: Effects | None = None,
+    effects: Sequence[Effects] = (),
     *,
     scaling: Scaling | None = None,
     thresholds: Thresholds | None = None,
@@ -86,17 +92,15 @@ def classify(
     Args:
         statistics: of one pass.
         q_values: against the nulls; None or NaN: not tested, so a latent that looks switched is unsure.
-        effects: on a behaviour in both models; without them nothing can be called silenced.
+        effects: on each behaviour; a latent that is silenced for any of them is. Without them none is.
         scaling: if it was computed already.
         thresholds: where one kind ends and another begins.
     """
     limits = thresholds or Thresholds()
     candidates = _candidates(statistics, scaling or latent_scaling(statistics), limits)
-    if effects is not None:
-        quiet = silenced(statistics, effects, limits)
-        candidates = [
-            "silenced" if q and c == "shared" else c for q, c in zip(quiet, candidates, strict=True)
-        ]
+    for one in effects:
+        quiet = silenced(statistics, one, limits)
+        candidates = [SILENT if q and c == "shared" else c for q, c in zip(quiet, candidates, strict=True)]
     q = [float("nan")] * len(candidates) if q_values is None else q_values.tolist()
     kinds = [
         "unsure" if candidate in SWITCHED and not value <= limits.level else candidate
@@ -106,13 +110,15 @@ def classify(
 
 
 def silenced(statistics: LatentStatistics, effects: Effects, limits: Thresholds) -> Bool[Tensor, " F"]:
-    """Active as before, but what it did in the base it no longer does in the tuned model."""
+    """Active as before, but the part in the behaviour that it had in the base is gone in the tuned model."""
     rate, mean = statistics.rate_FM, statistics.mean_FM
     unchanged = torch.ones_like(rate[:, 0], dtype=torch.bool)
     for value in (rate, mean):
         share = value[:, 1] / torch.where(value[:, 0] > 0, value[:, 0], torch.nan)
         unchanged &= (share >= limits.kept) & (share <= 1 / limits.kept)
     gone = effects.tuned_F.abs() <= limits.gone * effects.base_F.abs()
+    lost = effects.tuned_F - effects.base_F
+    gone &= lost * effects.change >= limits.material * effects.change**2
     return unchanged & gone & (effects.base_F != 0) & (effects.q_F <= limits.level)
 
 

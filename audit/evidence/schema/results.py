@@ -350,8 +350,6 @@ class SwitchesResult(Document):
     behaviours: list[BehaviourSwitches]
     largest: int
     """Most units that a set may have."""
-    latent_hooks: list[str]
-    """Hook points whose latents' writes were attributed (table latent_effects)."""
     warnings: list[str]
 
 
@@ -483,7 +481,7 @@ class HookFeatures(Document):
     findings: list[int]
     """Latents called base only, tuned only or rotated: q <= .05."""
     silenced: list[int]
-    """Latents called silenced."""
+    """Latents called silenced: as active as before, their effect on a changed behaviour gone (q <= .05)."""
     rotation_bar: float
     """Cosine of base and tuned rows below which a latent may be called rotated."""
     recurring: float | None
@@ -508,6 +506,8 @@ class FeaturesResult(Document):
     """Tokens left out, by reason."""
     role_shares: dict[str, float]
     """Share of the kept tokens by who speaks."""
+    effects_on: list[str]
+    """Behaviours on whose fit half the latents' effects were measured: those that changed."""
     not_measured: list[str]
     """Sentences: what this stage was asked for and could not measure."""
 

@@ -286,11 +286,17 @@ FEATURES = Table(
             "kind",
             TEXT,
             "base only, tuned only, shared, rotated, silenced, dead or unsure; base only, tuned only and"
-            " rotated need q_value <= .05",
+            " rotated need q_value <= .05; silenced: shared and as active as before, but its part in a"
+            " changed behaviour is gone (see latent_effects: q <= .05, at most a quarter left, and at least"
+            " 5 % of the change)",
         ),
         Column("seed_recurrence", FLOAT, "share of other seeds in which it reappears", nullable=True),
         Column(
-            "write_attribution", FLOAT, "attribution of its write to the behaviour's change", nullable=True
+            "write_attribution",
+            FLOAT,
+            "tuned minus base effect of its write (see latent_effects) on the changed behaviour where that is"
+            " largest in size; 0: silent on the items; null: no behaviour changed",
+            nullable=True,
         ),
         Column("p_benign", FLOAT, "rank of the score among latents of benign fine-tunes", nullable=True),
         Column("p_labels", FLOAT, "bound on the p-value under labels swapped by document", nullable=True),
@@ -345,7 +351,13 @@ LATENT_EFFECTS = Table(
         Column("low", FLOAT, "lower end of the difference's 95 % interval"),
         Column("high", FLOAT, "upper end of it"),
         Column(
-            "q_value", FLOAT, "of the difference, Benjamini-Hochberg over the latents tested", nullable=True
+            "p_value",
+            FLOAT,
+            "of the difference, two-sided Welch test over entities; null: too few of them",
+            nullable=True,
+        ),
+        Column(
+            "q_value", FLOAT, "Benjamini-Hochberg over all latents, hook points and behaviours", nullable=True
         ),
     ),
 )

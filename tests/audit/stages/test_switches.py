@@ -15,7 +15,6 @@ from audit.causal.objective import Objective
 from audit.config import CompareConfig
 from audit.evidence.files import read_table
 from audit.evidence.schema import TABLES
-from audit.evidence.schema.documents import Estimate
 from audit.evidence.schema.results import BehaviourResult, SwitchesResult
 from audit.evidence.stage import StageFolder
 from audit.inputs import AuditInputs
@@ -109,30 +108,8 @@ def test_a_planted_row_is_found_held_and_reported(
     assert grafts[grafts["direction"] == "tuned into base"]["recovered"].tolist() == [
         pytest.approx(1, abs=0.05)
     ]
-    assert table(tmp_path, "latent_effects").empty
-    assert result.warnings == ["tiny: no dictionary was kept, so no latent was attributed"]
-    assert SwitchesResult.model_validate_json(result.model_dump_json()) == result
-
-
-def test_dictionaries_of_the_stage_features_are_read(
-    edited_pair: Any, level_suite: Path, tiny_preset: Any, tmp_path: Path
-) -> None:
-    from sae.dictionaries import Crosscoder, Weights, save
-
-    tiny_preset()
-    draw = torch.Generator().manual_seed(0)
-    rows = torch.randn(10, 2, 32, generator=draw)
-    weights = Weights(rows / 4, torch.zeros(10), torch.zeros(10), rows, torch.zeros(2, 32))
-    home = tmp_path / "features" / "dictionaries"
-    for seed in (0, 1):
-        save(Crosscoder(weights), home / "blocks.0.hook_resid_post" / f"seed-{seed}")
-    audit = inputs(*edited_pair(), level_suite)
-    result = searched(audit, measured(audit, tmp_path), tmp_path)
-    effects = table(tmp_path, "latent_effects")
-    assert result.latent_hooks == ["blocks.0.hook_resid_post"]
-    assert effects["latent"].is_unique
-    assert set(effects["behaviour"]) == {"tiny"}
     assert result.warnings == []
+    assert SwitchesResult.model_validate_json(result.model_dump_json()) == result
 
 
 def test_a_killed_search_goes_on_after_what_it_finished(
@@ -185,28 +162,3 @@ def test_nothing_is_looked_for_where_nothing_changed(
         result.behaviours[0].why_not
     )
     assert all(table(tmp_path, name).empty for name in switches.PARTS)
-
-
-@pytest.mark.parametrize(
-    ("change", "q_value", "measurable", "why"),
-    [
-        ((-2.0, -3.0, -1.0), 0.01, True, None),
-        ((2.0, 1.0, 3.0), None, True, None),
-        ((-0.2, -0.3, -0.1), 0.01, True, "equivalence band"),
-        ((-2.0, -5.0, 1.0), 0.01, True, "equivalence band"),
-        ((-2.0, None, None), 0.01, True, "equivalence band"),
-        ((-2.0, -3.0, -1.0), 0.2, True, "equivalence band"),
-        ((-2.0, -3.0, -1.0), 0.01, False, "not measurable"),
-    ],
-)
-def test_what_counts_as_changed(
-    tiny_model: Make, level_suite: Path, tmp_path: Path, change: Any, q_value: Any, measurable: bool, why: Any
-) -> None:
-    model = tiny_model()
-    suite = measured(inputs(model, model, level_suite), tmp_path).suites[0]
-    value, low, high = change
-    estimate = Estimate(value=value, low=low, high=high, n=8)
-    primary = suite.primary.model_copy(update={"change": estimate, "q_value": q_value})
-    templates = [primary if t is suite.primary else t for t in suite.templates]
-    said = switches.unchanged(suite.model_copy(update={"templates": templates, "measurable": measurable}))
-    assert said is None if why is None else why in str(said)

@@ -142,18 +142,26 @@ def test_dead_and_nearly_dead(world: Maker) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tuned_effect", "q", "kind"),
-    [(0.1, 0.01, "silenced"), (0.1, 0.2, "shared"), (0.6, 0.01, "shared"), (float("nan"), 0.01, "shared")],
+    ("tuned_effect", "q", "change", "kind"),
+    [
+        (0.1, 0.01, -2.0, "silenced"),
+        (0.1, 0.2, -2.0, "shared"),
+        (0.6, 0.01, -2.0, "shared"),
+        (float("nan"), 0.01, -2.0, "shared"),
+        (0.1, 0.01, 2.0, "shared"),  # what was lost had held the behaviour down
+        (0.1, 0.01, -20.0, "shared"),  # too little to explain anything
+    ],
 )
 def test_silenced_needs_an_effect_that_is_gone(
-    world: Maker, tuned_effect: float, q: float, kind: str
+    world: Maker, tuned_effect: float, q: float, change: float, kind: str
 ) -> None:
     planted = world(tuned_only=1)
     found = passed(planted, planted.dictionary())
     base, tuned = torch.full((17,), torch.nan), torch.full((17,), torch.nan)
     base[[3, 16]], tuned[[3, 16]] = 1.0, tuned_effect
-    effects = Effects(base, tuned, torch.full((17,), q))
-    kinds = classify(found, no_doubt(17), effects).kind
+    effects = Effects(base, tuned, torch.full((17,), q), change)
+    nothing = Effects(torch.ones(17), torch.ones(17), torch.zeros(17), -1.0)
+    kinds = classify(found, no_doubt(17), [nothing, effects]).kind
     assert kinds[3] == kind
     assert kinds[16] == "tuned only"
     assert kinds[4] == "shared"
@@ -163,7 +171,7 @@ def test_silenced_needs_an_unchanged_activation(world: Maker) -> None:
     planted = world(tuned_only=1)
     found = passed(planted, planted.dictionary())
     weaker = replace(found, sum_FM=found.sum_FM * torch.tensor([1.0, 0.7]))
-    effects = Effects(torch.ones(17), torch.zeros(17), torch.zeros(17))
+    effects = Effects(torch.ones(17), torch.zeros(17), torch.zeros(17), -1.0)
     assert silenced(found, effects, Thresholds())[:16].all()
     assert not silenced(weaker, effects, Thresholds()).any()
 
