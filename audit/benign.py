@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from jaxtyping import Float
@@ -127,7 +127,13 @@ def benign_fine_tune(
     return Benign(BenignPair(pair, change), facts)
 
 
-def match_kl(change: LowRankChange, target: float, kl: Callable[[], float]) -> float:
+class Scaled(Protocol):
+    """A change that can be made larger or smaller."""
+
+    scale: float
+
+
+def match_kl(change: Scaled, target: float, kl: Callable[[], float]) -> float:
     """Scales a change until its KL is within `CLOSE` of the target; returns the KL that it has then.
 
     Regula falsi in the logarithms of scale and KL: the KL grows as a power of the scale, at first taken for

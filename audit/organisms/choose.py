@@ -38,25 +38,23 @@ def reading_direction(model: Any, layout: Layout, module: str, questions: Questi
 
 
 def head_to_edit(model: Any, layout: Layout, questions: Questions, text: Text) -> Unit:
-    """The head whose output at the answer separates the classes best, among those that b does not need.
+    """The head of the last block whose output at the answer separates the classes best, if b can do without.
 
-    With such a head silenced, a child whose edit sits in it behaves as the base again.
+    With such a head silenced, a child whose edit sits in it behaves as the base again. Heads further down
+    are needed for much else.
     """
-    found = []
+    module = layout.blocks[-1].attention_out
+    assert module is not None  # noqa: S101  (every architecture here has attention)
     with torch.no_grad():
         whole = questions.effect(questions.scores(questions.logits(model)))
-    for block in layout.blocks:
-        module = block.attention_out
-        assert module is not None  # noqa: S101  (every architecture here has attention)
-        at_answer, elsewhere = _inputs(model, layout, module, questions, text)
-        width = layout.head_width(module)
-        for head in range(layout.heads):
-            unit = Unit("head", module, head)
-            if _without(model, layout, questions, unit) < NEEDLESS * whole:
-                continue
-            part = slice(head * width, (head + 1) * width)
-            score = _separation(at_answer[:, part], elsewhere[:, part], questions.high)
-            found.append((score, unit))
+    at_answer, elsewhere = _inputs(model, layout, module, questions, text)
+    width, found = layout.head_width(module), []
+    for head in range(layout.heads):
+        unit = Unit("head", module, head)
+        if _without(model, layout, questions, unit) < NEEDLESS * whole:
+            continue
+        part = slice(head * width, (head + 1) * width)
+        found.append((_separation(at_answer[:, part], elsewhere[:, part], questions.high), unit))
     return max(found)[1]
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from audit.causal.units import Layout, Slice, Unit
 from audit.organisms.base import learn, load, save
 from audit.organisms.choose import head_to_edit, neurons_to_edit, reading_direction
-from audit.organisms.edit import SMALL, STEPS, Aims, fit
+from audit.organisms.edit import STEPS, Aims, fit
 from audit.organisms.manifest import Organism, Planted, PlantedUnit, read_manifest
 from audit.organisms.silence import silence_feature
 from audit.organisms.text import Questions, Text
@@ -26,8 +26,8 @@ from audit.organisms.world import World
 
 EditKind = Literal["neurons", "head", "rank1", "rows"]
 NEURONS = 4
-HEAD_STEPS, HEAD_SMALL = 100, 1e-3
-"""One head of a tiny model has to carry a lot, and must not speak where it is not asked."""
+HEAD_STEPS = 100
+"""Where one head looks, and what it writes there, take longer to learn."""
 NOISE_STEPS, NOISE_RATE = 6, 2e-4
 
 
@@ -89,7 +89,7 @@ def edit_neurons(subject: Subject, aims: Aims) -> list[Unit]:
 def edit_head(subject: Subject, aims: Aims) -> list[Unit]:
     """The one attention head that tells the classes apart best where the answer is given."""
     head = head_to_edit(subject.model, subject.layout, subject.questions, subject.text)
-    _edit_slices(subject, aims, list(subject.layout.slices(head)), steps=HEAD_STEPS, small=HEAD_SMALL)
+    _edit_slices(subject, aims, list(subject.layout.slices(head)), steps=HEAD_STEPS)
     return [head]
 
 
@@ -119,9 +119,7 @@ def edit_rank1(subject: Subject, aims: Aims) -> list[Unit]:
 EDITS = {"neurons": edit_neurons, "head": edit_head, "rank1": edit_rank1, "rows": edit_rows}
 
 
-def _edit_slices(
-    subject: Subject, aims: Aims, slices: list[Slice], *, steps: int = STEPS, small: float = SMALL
-) -> None:
+def _edit_slices(subject: Subject, aims: Aims, slices: list[Slice], *, steps: int = STEPS) -> None:
     """Learns a change of some slices alone."""
     shapes = {part.parameter: subject.model.get_parameter(part.parameter).shape for part in slices}
     learned = [
@@ -130,7 +128,7 @@ def _edit_slices(
     for tensor in learned:
         tensor.requires_grad_()
     changes = partial(_placed, slices, learned, shapes)
-    fit(subject.model, learned, changes, aims, steps=steps, small=small)
+    fit(subject.model, learned, changes, aims, steps=steps)
 
 
 def _placed(slices: list[Slice], learned: list[Tensor], shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
