@@ -49,7 +49,7 @@ class Thresholds:
     inverse."""
     gone: float = 0.25
     """Silenced needs the effect in the tuned model to be at most this share of the base's."""
-    material: float = 0.05
+    material: float = 0.01
     """Silenced needs what was lost to be at least this share of the behaviour's change, in its direction."""
 
 

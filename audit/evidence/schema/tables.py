@@ -288,7 +288,7 @@ FEATURES = Table(
             "base only, tuned only, shared, rotated, silenced, dead or unsure; base only, tuned only and"
             " rotated need q_value <= .05; silenced: shared and as active as before, but its part in a"
             " changed behaviour is gone (see latent_effects: q <= .05, at most a quarter left, and at least"
-            " 5 % of the change)",
+            " 1 % of the change)",
         ),
         Column("seed_recurrence", FLOAT, "share of other seeds in which it reappears", nullable=True),
         Column(

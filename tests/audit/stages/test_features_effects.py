@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,14 @@ from audit.evidence.schema import TABLES
 from audit.evidence.schema.results import BehaviourResult, FeaturesResult
 from audit.evidence.stage import StageFolder
 from audit.inputs import AuditInputs
+from audit.organisms import world_of
+from audit.organisms.export import write_corpus, write_suite
+from audit.organisms.manifest import read_manifest
 from audit.pair.checkpoint import LoadOptions, resolve
 from audit.pair.preflight import compare
 from audit.pair.quiet import quiet
 from audit.stages import behaviour, features
-from sae.dictionaries import Crosscoder, Weights, save
+from sae.dictionaries import Crosscoder, Weights, load, save
 from sae.types import Document
 
 HOOK, WIDTH, LATENT = "blocks.0.hook_resid_post", 32, 5
@@ -182,3 +186,31 @@ def test_an_adapter_pair_in_one_copy_of_the_weights(
     assert result.effects_on == ["tiny"]
     assert (effects["effect_base"] != effects["effect_tuned"]).any()
     assert table["write_attribution"].notna().all()
+
+
+@pytest.mark.slow
+def test_a_trained_dictionary_shows_the_class_that_nothing_reads_any_more(
+    organism: Any, tiny_preset: Any, tmp_path: Path
+) -> None:
+    """Every silenced latent writes along the direction of the class, each way; the class is as active."""
+    torch.set_num_threads(1)
+    sizes = {"latents": 256, "active_latents": 8, "dictionary_steps": 300}
+    tiny_preset(**sizes, dictionary_seeds=1, benign_nulls=0)
+    base, child = organism("base"), organism("feature")
+    truth = read_manifest(child)
+    assert truth.layer == 1
+    suite = write_suite(world_of(truth).suite(), tmp_path / "suite.jsonl")
+    audit = World(base, child, suite, tmp_path).inputs(dictionary="crosscoder", layer=(1,))
+    texts = write_corpus(world_of(truth), tmp_path / "texts.jsonl", documents=400).read_text().splitlines()
+    ids = [audit.pair.tokenizer("base")(json.loads(text)["text"])["input_ids"] for text in texts]
+    documents = tuple(Document(tuple(i), ("none",) * len(i), f"text {n}") for n, i in enumerate(ids))
+    result, table, _ = run(
+        audit, Corpus(documents, "world", "0" * 64), tmp_path / "out", measured(audit, tmp_path)
+    )
+    rows = load(tmp_path / "out" / "dictionaries" / "blocks.1.hook_resid_post" / "seed-0").decoder_FMD[:, 0]
+    cosine = torch.nn.functional.cosine_similarity(rows, torch.tensor(truth.direction), dim=1)
+    found = result.hooks[0].silenced
+    assert cosine[found].abs().min() > 0.3
+    assert cosine[found].min() < 0 < cosine[found].max()
+    live = table.loc[table["kind"].isin(["shared", "silenced"]), "latent"]
+    assert cosine[live.to_list()].abs().quantile(0.5) < 0.2  # most live latents have nothing to do with it

@@ -149,7 +149,7 @@ def test_dead_and_nearly_dead(world: Maker) -> None:
         (0.6, 0.01, -2.0, "shared"),
         (float("nan"), 0.01, -2.0, "shared"),
         (0.1, 0.01, 2.0, "shared"),  # what was lost had held the behaviour down
-        (0.1, 0.01, -20.0, "shared"),  # too little to explain anything
+        (0.1, 0.01, -200.0, "shared"),  # too little to explain anything
     ],
 )
 def test_silenced_needs_an_effect_that_is_gone(
