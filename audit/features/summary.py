@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
+import pandas as pd
 from torch import Tensor
 
-from audit.evidence.schema.results import HookFeatures
+from audit.evidence.schema.results import FoundLatent, HookFeatures, SilencedLatent
 from audit.evidence.stage import StageFolder
 from audit.features.activations import HELD_OUT, HookStream, Reading
 from audit.features.dictionaries import Made
@@ -16,7 +17,7 @@ from audit.features.null import Nulls
 from audit.features.source import DictionarySource
 from audit.inputs import AuditInputs
 from sae.dictionaries import PairLoss, spliced_loss
-from sae.features import LEVEL, SILENT, SWITCHED, LatentStatistics, least_findings
+from sae.features import LEVEL, SILENT, SWITCHED, LatentStatistics, least_findings, switch_score
 from sae.store import Store
 from sae.types import HookPoint
 
@@ -53,6 +54,8 @@ class JudgedHook(NamedTuple):
     judged: Judged
     bar: float
     live: Tensor
+    effects: pd.DataFrame
+    """Its rows of the table `latent_effects`."""
 
 
 def summary(work: Work, hook: JudgedHook, described: int) -> HookFeatures:
@@ -78,14 +81,41 @@ def summary(work: Work, hook: JudgedHook, described: int) -> HookFeatures:
         live=alive,
         kinds=dict(sorted(Counter(kinds).items())),
         candidates=dict(sorted(Counter(judged.kinds.candidate).items())),
-        findings=[latent for latent, kind in enumerate(kinds) if kind in SWITCHED],
-        silenced=[latent for latent, kind in enumerate(kinds) if kind == SILENT],
+        findings=_findings(judged),
+        silenced=_silenced(judged, hook.effects),
         rotation_bar=hook.bar,
         recurring=recurring,
         null_latents=size,
         least_findings=least_findings(alive, size, LEVEL) if size and alive else None,
         described=described,
     )
+
+
+def _findings(judged: Judged) -> list[FoundLatent]:
+    score = switch_score(judged.statistics, judged.scaling)
+    recurs = judged.recurrence
+    found = [
+        FoundLatent(
+            latent=latent,
+            kind=kind,
+            q_value=float(judged.q_values.q_F[latent]),
+            score=float(score[latent]),
+            seed_recurrence=None if recurs is None or recurs[latent].isnan() else float(recurs[latent]),
+        )
+        for latent, kind in enumerate(judged.kinds.kind)
+        if kind in SWITCHED
+    ]
+    return sorted(found, key=lambda one: (one.q_value, -one.score))
+
+
+def _silenced(judged: Judged, effects: pd.DataFrame) -> list[SilencedLatent]:
+    quiet = [latent for latent, kind in enumerate(judged.kinds.kind) if kind == SILENT]
+    rows = effects[effects["latent"].isin(quiet)].sort_values("difference", key=abs, ascending=False)
+    columns = list(SilencedLatent.model_fields)
+    return [
+        SilencedLatent.model_validate(row)
+        for row in rows.drop_duplicates("latent")[columns].to_dict("records")
+    ]
 
 
 def _recovered(work: Work, hook: JudgedHook) -> PairLoss:

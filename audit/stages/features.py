@@ -143,11 +143,12 @@ def _judge(work: Work, one: Pass, effects: pd.DataFrame, behaviours: list[Change
     bar = f.rotation_bar(found.decoder_FMD, others, alive)
     recurring = f.recurrence([f.matches(found.decoder_FMD, other) for other in others])
     q_values = f.against_nulls(found, scaling, alive, work.nulls.samples.get(one.layer))
-    lost = effects_of(effects[effects["hook"] == name], len(alive), behaviours)
+    mine = effects[effects["hook"] == name]
+    lost = effects_of(mine, len(alive), behaviours)
     kinds = f.classify(found, q_values.q_F, lost, scaling=scaling, thresholds=f.Thresholds(cosine=bar))
     largest = largest_change(lost, len(alive))
     judged = Judged(name, found, scaling, kinds, q_values, recurring, largest)
-    return JudgedHook(one.layer, one.stream, one.made, judged, bar, alive)
+    return JudgedHook(one.layer, one.stream, one.made, judged, bar, alive, mine)
 
 
 def _dictionaries(work: Work, stream: HookStream, layer: int) -> list[Made]:

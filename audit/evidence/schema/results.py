@@ -454,6 +454,32 @@ class BenignNull(Document):
     kl_tokens: int
 
 
+class FoundLatent(Document):
+    """A latent that training switched, beyond the nulls."""
+
+    latent: int
+    kind: str
+    """base only, tuned only or rotated."""
+    q_value: float
+    score: float
+    seed_recurrence: float | None
+    """Share of the other seeds in which it reappears."""
+
+
+class SilencedLatent(Document):
+    """A latent that is as active as before and whose part in a changed behaviour is gone."""
+
+    latent: int
+    behaviour: str
+    """The one on which it lost most."""
+    effect_base: float
+    effect_tuned: float
+    low: float
+    """Of the difference of the two, 95 %."""
+    high: float
+    q_value: float
+
+
 class HookFeatures(Document):
     """The dictionary of one hook point, and what its latents are."""
 
@@ -478,10 +504,10 @@ class HookFeatures(Document):
     kinds: dict[str, int]
     candidates: dict[str, int]
     """Kinds by the thresholds alone, before the nulls."""
-    findings: list[int]
-    """Latents called base only, tuned only or rotated: q <= .05."""
-    silenced: list[int]
-    """Latents called silenced: as active as before, their effect on a changed behaviour gone (q <= .05)."""
+    findings: list[FoundLatent]
+    """Latents called base only, tuned only or rotated, the smallest q-values first."""
+    silenced: list[SilencedLatent]
+    """Latents called silenced, the largest losses first."""
     rotation_bar: float
     """Cosine of base and tuned rows below which a latent may be called rotated."""
     recurring: float | None

@@ -118,8 +118,9 @@ def test_a_latent_whose_write_is_gone_is_silenced(world: World, corpus: Corpus, 
     audit = world.inputs()
     result, table, effects = run(audit, corpus, tmp_path / "out", measured(audit, tmp_path))
     assert result.effects_on == ["tiny"]
-    assert LATENT in result.hooks[0].silenced
-    assert set(table.loc[table["kind"] == "silenced", "latent"]) == set(result.hooks[0].silenced)
+    silenced = result.hooks[0].silenced
+    assert silenced[0].latent == LATENT
+    assert {one.latent for one in silenced} == set(table.loc[table["kind"] == "silenced", "latent"])
     rows, found = table.set_index("latent"), effects.set_index("latent")
     assert rows.loc[LATENT, "rate_tuned"] == pytest.approx(rows.loc[LATENT, "rate_base"])
     assert rows.loc[LATENT, "mean_tuned"] == pytest.approx(rows.loc[LATENT, "mean_base"], rel=1e-3)
@@ -129,7 +130,8 @@ def test_a_latent_whose_write_is_gone_is_silenced(world: World, corpus: Corpus, 
     # Others lose what they did through the same row, by way of the norm in front of it: far less.
     lost = rows["write_attribution"]
     assert lost[LATENT] == pytest.approx(found.loc[LATENT, "difference"])
-    others = [j for j in result.hooks[0].silenced if j != LATENT]
+    assert silenced[0].effect_tuned - silenced[0].effect_base == pytest.approx(lost[LATENT])
+    others = [one.latent for one in silenced[1:]]
     assert (lost[others] / lost[LATENT]).lt(0.25).all()
     assert LATENT in set(read_table(tmp_path / "out" / "examples.parquet", TABLES["examples"])["latent"])
 
@@ -209,7 +211,7 @@ def test_a_trained_dictionary_shows_the_class_that_nothing_reads_any_more(
     )
     rows = load(tmp_path / "out" / "dictionaries" / "blocks.1.hook_resid_post" / "seed-0").decoder_FMD[:, 0]
     cosine = torch.nn.functional.cosine_similarity(rows, torch.tensor(truth.direction), dim=1)
-    found = result.hooks[0].silenced
+    found = [one.latent for one in result.hooks[0].silenced]
     assert cosine[found].abs().min() > 0.3
     assert cosine[found].min() < 0 < cosine[found].max()
     live = table.loc[table["kind"].isin(["shared", "silenced"]), "latent"]
