@@ -10,8 +10,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from audit.causal.controls import match_of, matched_sets, random_directions
+from audit.causal.controls import match_of, matched_sets, random_directions, shuffled_directions
 from audit.causal.interventions import READABLE, Action, Intervention, Latents, Steering
+from audit.causal.residual_edits import steered
 from audit.causal.traits import rows_of, unit_at
 from audit.causal.units import Unit
 from audit.causal.weight_edits import WeightDeltas
@@ -28,6 +29,8 @@ FIT_DOSES: dict[Action, tuple[float, ...]] = {
 """Doses among which the fit half chooses."""
 MULTIPLES = (0.5, 1.0, 2.0)
 """Of the chosen dose: the held-out dose-response."""
+LEAST_ENTITIES = 4
+"""Points from which random directions can be drawn."""
 SLICED = ("neuron", "head", "row")
 """Kinds whose units can be matched one by one."""
 
@@ -44,6 +47,10 @@ class Arm:
     """At dose 1."""
     deltas: WeightDeltas | None = None
     """Weight changes that a control puts in the place of the real ones."""
+    entities_ED: Tensor | None = None
+    """For a direction: where the entities that it was made of lie, one point each."""
+    gain: float = 1.0
+    """What a control's doses are multiplied with, so that it adds as much as what it stands against."""
 
     @property
     def action(self) -> Action:
@@ -52,7 +59,7 @@ class Arm:
 
     def at(self, dose: float) -> Intervention:
         """The same at another dose."""
-        return replace(self.whole, dose=dose)
+        return replace(self.whole, dose=dose * self.gain)
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,8 @@ class Against:
     kind: str
     """matched: other units alike in norm and activity; scaled: other units, each changed so many times over
     that its write is as large; random change: the set's own weight changes with random signs; random
-    directions: at right angles to the concept's."""
+    directions: between random halves of the same entities, at right angles to the concept's, adding as
+    much."""
     arms: tuple[Arm, ...]
     norm: float | None
     """Mean norm of the controls' units over the set's; None where it is equal by construction."""
@@ -79,10 +87,18 @@ def unit_arms(name: str, description: str, units: Sequence[Unit]) -> list[Arm]:
     return [*arms, Arm(name, description, len(units), Intervention("revert", 1.0, tuple(units)))]
 
 
-def direction_arm(name: str, description: str, steering: Steering) -> Arm:
-    """Amplification about a centre, or steering where there is none."""
+def direction_arm(name: str, description: str, steering: Steering, entities_ED: Tensor | None = None) -> Arm:
+    """Amplification about a centre, or steering where there is none.
+
+    Args:
+        name: of the set.
+        description: whose direction it is.
+        steering: the direction.
+        entities_ED: the points that it is the difference of, from which its controls are drawn.
+    """
     action: Action = "steer" if steering.centre is None else "amplify"
-    return Arm(name, description, 1, Intervention(action, 1.0, steering=steering))
+    whole = Intervention(action, 1.0, steering=steering)
+    return Arm(name, description, 1, whole, entities_ED=entities_ED)
 
 
 def latent_arm(name: str, description: str, latents: Latents) -> Arm:
@@ -193,7 +209,27 @@ def _random_changes(arm: Arm, deltas: WeightDeltas, count: int, seed: int) -> Ag
 
 
 def _random_directions(arm: Arm, steering: Steering, count: int, seed: int) -> Against:
-    drawn = random_directions(steering.direction, count, seed)
-    wholes = [replace(arm.whole, steering=replace(steering, direction=d)) for d in drawn]
-    arms = tuple(replace(arm, whole=whole) for whole in wholes)
-    return Against("random directions", arms, None, None, None)
+    """Other directions of the same length; where the entities are known, among those that they differ in.
+
+    A direction drawn at random is one in which activations hardly vary, so that enlarging what they have
+    along it changes next to nothing: too weak a control.
+    """
+    points = arm.entities_ED
+    if points is None or len(points) < LEAST_ENTITIES:
+        drawn = random_directions(steering.direction, count, seed)
+        points = None
+    else:
+        drawn = shuffled_directions(points, steering.direction, count, seed)
+    arms = []
+    for direction in drawn:
+        other = replace(steering, direction=direction)
+        gain = 1.0 if points is None else _added(steering, points) / _added(other, points)
+        arms.append(replace(arm, whole=replace(arm.whole, steering=other), gain=gain))
+    return Against("random directions", tuple(arms), None, None, None)
+
+
+def _added(steering: Steering, points_ED: Tensor) -> float:
+    """How much steering at dose 1 adds to some points on average."""
+    points = points_ED.float()
+    moved = steered(points[None], steering, 1.0)[0] - points
+    return float(moved.norm(dim=1).mean())

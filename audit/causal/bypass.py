@@ -34,6 +34,9 @@ Group = Literal["internal", "revert", "reading_base"]
 SHORTLIST: dict[Group, int] = {"internal": 3, "revert": 2, "reading_base": 1}
 """Trials per group whose side effects are measured before one is chosen: the first inside the budgets."""
 
+CHOOSING, REPORTED = slice(0, None, 2), slice(1, None, 2)
+"""Of the unrelated text: what a trial is chosen by, and what its side effects are reported on."""
+
 
 @dataclass(frozen=True)
 class Effort:
@@ -90,7 +93,7 @@ class Bypass:
     arms: Sequence[Arm]
     deltas: WeightDeltas | None
     documents: Sequence[Sequence[int]]
-    """Unrelated text, token ids."""
+    """Unrelated text, token ids: every other one helps to choose, the rest is reported."""
     others: Sequence[Other]
     effort: Effort
 
@@ -155,18 +158,21 @@ class Bypass:
             for group, size in SHORTLIST.items()
         }
         trials = [f.trial for some in short.values() for f in some]
-        costs = dict(zip(map(id, trials), self._costs(bench, trials), strict=True)) if trials else {}
-        picks = []
+        costs = dict(zip(map(id, trials), self._costs(bench, trials, CHOOSING), strict=True))
+        picks: dict[Group, Trial] = {}
         for group, some in short.items():
             inside = [f.trial for f in some if costs[id(f.trial)].inside]
-            for trial in (inside or [f.trial for f in some])[:1]:
-                picks.append(_Pick(group, trial, costs[id(trial)]))
-        return picks
+            if some:
+                picks[group] = inside[0] if inside else some[0].trial
+        reported = self._costs(bench, list(picks.values()), REPORTED)
+        return [_Pick(*pick, cost) for pick, cost in zip(picks.items(), reported, strict=True)]
 
-    def _costs(self, bench: Bench, trials: Sequence[Trial]) -> list[OffTarget]:
+    def _costs(self, bench: Bench, trials: Sequence[Trial], half: slice) -> list[OffTarget]:
+        if not trials:
+            return []
         return off_target(
             bench.model,
-            self.documents,
+            self.documents[half],
             [partial(bench.under, trial) for trial in trials],
             batch_size=self.effort.batch_size,
             vocabulary=self.setting.vocabulary,
@@ -231,7 +237,7 @@ class Bypass:
             activity = activity_of(
                 bench.model,
                 bench.layout,
-                self.documents,
+                self.documents[CHOOSING],
                 batch_size=self.effort.batch_size,
                 rows="row" in kinds,
             )

@@ -106,6 +106,33 @@ def random_directions(
     return tuple(scaled.to(direction))
 
 
+def shuffled_directions(
+    points_ED: Float[Tensor, "E D"], direction: Float[Tensor, " D"], count: int, seed: int
+) -> tuple[Float[Tensor, " D"], ...]:
+    """Directions between random halves of some points, as long as the given one and at right angles to it.
+
+    They lie where the points differ, as the given one does, and have lost their labels.
+
+    Raises:
+        ValueError: the direction is zero, or the points differ along no other.
+    """
+    norm = direction.norm()
+    if not norm > 0:
+        raise ValueError("a direction of length 0 has no matches")
+    generator, unit = torch.Generator().manual_seed(seed), (direction / norm).double().cpu()
+    spread = points_ED.double().cpu() - points_ED.double().cpu().mean(0)
+    found = []
+    for _ in range(count):
+        order = torch.randperm(len(spread), generator=generator)
+        half = len(spread) // 2
+        drawn = spread[order[:half]].mean(0) - spread[order[half:]].mean(0)
+        apart = drawn - (drawn @ unit) * unit
+        if not apart.norm() > 1e-5 * norm:
+            raise ValueError("the points differ along the direction alone")
+        found.append((apart / apart.norm() * norm.double().cpu()).to(direction))
+    return tuple(found)
+
+
 def _choices(pool: pd.DataFrame, row: int, target: set[int]) -> NDArray[np.int64]:
     """Rows that match one row: same kind, near in both traits, from its own module where that has enough."""
     own = pool.iloc[row]

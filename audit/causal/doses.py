@@ -25,6 +25,9 @@ from audit.progress import Advance
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+EQUAL = 0.1
+"""Trials whose R on the fit half differ by less are about equal."""
+
 
 class Trial(NamedTuple):
     """An arm at one dose."""
@@ -114,11 +117,16 @@ def fit_trials(arms: Sequence[Arm]) -> list[Trial]:
 
 
 def nearest(fitted: Sequence[Fitted], count: int) -> list[Fitted]:
-    """The trials that bring the behaviour nearest to the base's, best first; smaller sets before larger ones.
+    """The trials that bring the behaviour nearest to the base's, best first; of equals the smallest set.
 
     Overshooting is as far off as falling short, so a trial that merely breaks something does not win.
     """
-    return sorted(fitted, key=lambda f: (abs(f.share.value - 1), f.trial.arm.size))[:count]
+
+    def distance(f: Fitted) -> tuple[int, int, float]:
+        away = abs(f.share.value - 1)
+        return int(away / EQUAL), f.trial.arm.size, away
+
+    return sorted(fitted, key=distance)[:count]
 
 
 def fewer_items(suite: Suite, split: str, count: int) -> Suite:

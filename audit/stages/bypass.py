@@ -5,8 +5,13 @@ from __future__ import annotations
 import pandas as pd
 
 from audit.evidence.schema import TABLES
-from audit.evidence.schema.documents import Document
-from audit.evidence.schema.results import BehaviourBypass, BehaviourResult, BypassResult, SuiteResult
+from audit.evidence.schema.results import (
+    BehaviourBypass,
+    BehaviourResult,
+    BypassResult,
+    SuiteResult,
+    SwitchesResult,
+)
 from audit.evidence.stage import StageFolder
 from audit.inputs import AuditInputs
 from audit.stages.bypass_inputs import BypassInputs
@@ -17,7 +22,7 @@ NO_SWITCHES = "the stage switches was skipped, so no set of units was tried"
 
 
 def run(
-    audit: AuditInputs, folder: StageFolder, behaviours: BehaviourResult, switches: Document | None
+    audit: AuditInputs, folder: StageFolder, behaviours: BehaviourResult, switches: SwitchesResult | None
 ) -> BypassResult:
     """Tries to bring every changed behaviour back; choosing and reporting are parts that survive a kill.
 
@@ -29,7 +34,7 @@ def run(
     """
     from audit.causal.off_target import KL_BUDGET, SKILLS_BUDGET
 
-    inputs = BypassInputs(audit, folder, behaviours, searched=switches is not None)
+    inputs = BypassInputs(audit, folder, behaviours, switches)
     found, frames = [], []
     for result in behaviours.suites:
         if why := untouched(result):
@@ -69,6 +74,7 @@ def _rows(inputs: BypassInputs, result: SuiteResult) -> pd.DataFrame:
             return bypass.fit_rows(advance)
 
     fitted = inputs.folder.part(f"{name}-fit", "doses", fit)
+    inputs.keep_directions(name)
 
     def held() -> pd.DataFrame:
         bypass = inputs.bypass(name)

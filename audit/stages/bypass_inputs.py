@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
 from audit.behaviours.suite import Suite
 from audit.config import PresetName
 from audit.errors import RunFolderError
-from audit.evidence.files import read_table
+from audit.evidence.files import read_table, replacing
 from audit.evidence.schema import TABLES
-from audit.evidence.schema.results import BehaviourResult, SuiteResult
+from audit.evidence.schema.results import BehaviourResult, SuiteResult, SwitchesResult
 from audit.evidence.stage import StageFolder
 from audit.inputs import AuditInputs
 from audit.stages.behaviour import templates_of
@@ -22,6 +24,7 @@ from audit.stages.openings import starts
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
     from audit.causal.arms import Arm
     from audit.causal.bypass import Bypass, Effort, Other, Setting
@@ -33,13 +36,16 @@ FIT_ITEMS: dict[PresetName, int] = {"quick": 24, "standard": 64, "deep": 128}
 OTHER_ITEMS: dict[PresetName, int] = {"quick": 24, "standard": 64, "deep": 128}
 """Held-out items of each other suite of the run."""
 TEXTS: dict[PresetName, tuple[int, int]] = {"quick": (32, 24), "standard": (96, 48), "deep": (256, 64)}
-"""Unrelated texts, and tokens sampled for each."""
+"""Unrelated texts, half to choose by and half to report on, and tokens sampled for each."""
 DEPTHS: dict[PresetName, tuple[float, ...]] = {
     "quick": (0.5,),
     "standard": (0.35, 0.5, 0.7),
     "deep": (0.2, 0.35, 0.5, 0.6, 0.7, 0.85),
 }
 """Where in the depth of the model the own direction is enlarged."""
+DIRECTIONS = "directions"
+"""Folder of the stage in which every direction that was tried is kept, a file per behaviour."""
+NO_CONCEPT = "the model's own direction was not enlarged: the suite has no concept texts"
 FEWER_CONTROLS = 3
 """Controls of a revert in the preset quick; a revert is no evidence that the wiring is intact."""
 
@@ -51,22 +57,26 @@ class BypassInputs:
     audit: AuditInputs
     folder: StageFolder
     behaviours: BehaviourResult
-    searched: bool
-    """Whether the stage `switches` has run."""
+    switches: SwitchesResult | None
+    """What the stage `switches` found; None where it was skipped."""
     _made: dict[str, Bypass] = field(default_factory=dict)
 
     def bypass(self, name: str) -> Bypass:
         """The trials of one behaviour."""
         if name not in self._made:
             from audit.causal.bypass import Bypass
+            from audit.causal.steering_file import save_steering
 
             suite, result = self._pairs[name]
-            setting = self._setting(suite, result)
+            setting, arms = self._setting(suite, result), self._arms(suite, result)
+            if any(arm.whole.steering for arm in arms):
+                with replacing(self._directions_part(name)) as path:
+                    save_steering(arms, path)
             self._made = {  # one at a time: arms hold tensors
                 name: Bypass(
                     pair=self.audit.pair,
                     setting=setting,
-                    arms=self._arms(suite, result),
+                    arms=arms,
                     deltas=self.deltas,
                     documents=self.documents,
                     others=[self._other(*pair) for key, pair in self._pairs.items() if key != name],
@@ -75,20 +85,27 @@ class BypassInputs:
             }
         return self._made[name]
 
+    def keep_directions(self, name: str) -> None:
+        """Copies the directions that were tried on a behaviour from the parts to where they stay."""
+        kept = self._directions_part(name)
+        if kept.is_file():
+            with replacing(self.folder.path / DIRECTIONS / kept.name) as path:
+                shutil.copyfile(kept, path)
+
     def missing(self, result: SuiteResult) -> list[str]:
         """What could not be tried on a behaviour, in sentences."""
         suite = self._pairs[result.name][0]
         found = []
-        if self.searched and not len(self.units[self.units["behaviour"] == result.name]):
+        if self.switches is not None and not len(self.units[self.units["behaviour"] == result.name]):
             found.append("the stage switches has no candidate units for it")
-        if why := _directionless(suite):
-            found.append(f"the model's own direction was not enlarged: {why}")
+        if suite.concept is None:
+            found.append(NO_CONCEPT)
         return found
 
     @property
     def texts(self) -> int:
-        """Unrelated texts."""
-        return TEXTS[self.audit.config.preset][0]
+        """Unrelated texts on which side effects are reported: half of them all."""
+        return TEXTS[self.audit.config.preset][0] // 2
 
     @cached_property
     def effort(self) -> Effort:
@@ -144,7 +161,7 @@ class BypassInputs:
     def units(self) -> pd.DataFrame:
         """The candidates of the stage `switches`; no rows where it was skipped."""
         table = TABLES["units"]
-        if not self.searched:
+        if self.switches is None:
             return pd.DataFrame({column.name: [] for column in table.columns}).astype({"in_set": bool})
         path = self.folder.path.parent / "switches" / "units.parquet"
         if not path.is_file():
@@ -156,6 +173,9 @@ class BypassInputs:
     def _pairs(self) -> dict[str, tuple[Suite, SuiteResult]]:
         both = zip(self.audit.suites, self.behaviours.suites, strict=True)
         return {suite.card.name: (suite, result) for suite, result in both}
+
+    def _directions_part(self, name: str) -> Path:
+        return self.folder.parts / DIRECTIONS / f"{name}.safetensors"
 
     def _setting(self, suite: Suite, result: SuiteResult) -> Setting:
         from audit.causal.bypass import Setting
@@ -177,21 +197,24 @@ class BypassInputs:
         from audit.causal.sets import named_sets
 
         arms = []
-        for named in named_sets(self.units, suite.card.name, result.primary.change.value):
+        change = result.primary.change.value
+        for named in named_sets(self.units, suite.card.name, change, self.switches):
             arms += unit_arms(named.name, named.description, named.units)
-        for name, description, steering in self._directions(suite):
-            arms.append(direction_arm(name, description, steering))
+        for found in self._directions(suite):
+            arms.append(direction_arm(found.set, found.description, found.steering, found.entities_ED))
         return arms
 
-    def _directions(self, suite: Suite) -> Iterator[tuple[str, str, Steering]]:
+    def _directions(self, suite: Suite) -> Iterator[_Direction]:
         """The tuned model's own mean-difference directions, from the concept's train entities alone.
 
         A contrast asks for what tells entities apart to be enlarged, a level for the direction itself.
         """
+        import torch
+
         from audit.causal.residual_edits import Steering
         from audit.directions.read import read_concept
 
-        if suite.concept is None or _directionless(suite):
+        if suite.concept is None:
             return
         train = tuple(text for text in suite.concept.texts if text.split == "train")
         concept = suite.concept.model_copy(update={"texts": train})
@@ -210,32 +233,37 @@ class BypassInputs:
             )
         for p, position in enumerate(reading.positions):
             for k, layer in enumerate(layers, start=1):  # 0 are the embeddings
-                a, b = _class_means(reading.x_PLND[p, k], train)
+                points = _entities(reading.x_PLND[p, k], train)
+                a, b = (torch.stack(list(points[label].values())).mean(0) for label in ("A", "B"))
                 centre = (a + b) / 2 if suite.card.contrast else None
+                every = torch.stack([point for own in points.values() for point in own.values()])
                 where = f"{concept.label_a} - {concept.label_b} at the {position} token, block {layer}"
-                yield f"{position} direction {layer}", where, Steering(layer, a - b, centre)
+                yield _Direction(
+                    f"{position} direction {layer}", where, Steering(layer, a - b, centre), every
+                )
 
 
-def _class_means(x_ND: np.ndarray[Any, Any], texts: tuple[Any, ...]) -> list[Any]:
-    """Mean over entities of class A, and of class B."""
+class _Direction(NamedTuple):
+    """A direction of the tuned model's own."""
+
+    set: str
+    description: str
+    steering: Steering
+    entities_ED: Tensor
+    """The points that it is the difference of: class A, then class B."""
+
+
+def _entities(x_ND: np.ndarray[Any, Any], texts: tuple[Any, ...]) -> dict[str, dict[str, Tensor]]:
+    """Mean over the texts of each entity: label -> entity -> point."""
     import torch
 
-    rows: dict[tuple[str, str], list[int]] = {}
+    rows: dict[str, dict[str, list[int]]] = {"A": {}, "B": {}}
     for row, text in enumerate(texts):
-        rows.setdefault((text.label, text.entity), []).append(row)
-    means = []
-    for label in ("A", "B"):
-        entities = [torch.from_numpy(x_ND[own]).mean(0) for (of, _), own in rows.items() if of == label]
-        means.append(torch.stack(entities).mean(0).float())
-    return means
-
-
-def _directionless(suite: Suite) -> str | None:
-    texts = suite.concept.texts if suite.concept else ()
-    labels = {text.label for text in texts if text.split == "train"}
-    if not texts:
-        return "the suite has no concept texts"
-    return None if labels == {"A", "B"} else "its train half has texts of one class only"
+        rows[text.label].setdefault(text.entity, []).append(row)
+    return {
+        label: {entity: torch.from_numpy(x_ND[own]).mean(0).float() for entity, own in entities.items()}
+        for label, entities in rows.items()
+    }
 
 
 def _openings(audit: AuditInputs, count: int) -> list[tuple[str, list[int]]]:

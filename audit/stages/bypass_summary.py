@@ -13,6 +13,8 @@ from audit.evidence.schema.results import BehaviourBypass, BypassTrial, SuiteRes
 
 LEAST_RANDOM = 3
 """Controls without which nothing counts as above random."""
+MOST = 2.0
+"""Beyond this share of what was lost, it is another behaviour that appears."""
 
 
 def summarise(result: SuiteResult, rows: pd.DataFrame, missing: list[str], *, texts: int) -> BehaviourBypass:
@@ -111,6 +113,8 @@ def _objections(row: pd.Series, *, inside: bool, random: int, above: bool) -> It
         yield "a direction that is added everywhere may write the answer by itself"
     if not inside:
         yield "its side effects are outside the budgets"
+    if row["recovered"] > MOST:
+        yield f"it overshoots: more than {MOST:g} times what was lost"
     if random < LEAST_RANDOM:
         yield f"it has {random} controls, fewer than {LEAST_RANDOM}"
     elif not above:

@@ -14,11 +14,13 @@ import torch
 
 from audit.causal.arms import Arm, RandomChanges, controls_of, curve, direction_arm, latent_arm, unit_arms
 from audit.causal.bypass import Bypass, Effort, Other, Setting, group_of
+from audit.causal.controls import shuffled_directions
 from audit.causal.doses import Bench, Fitted, Trial, fewer_items, fit_trials, nearest
-from audit.causal.residual_edits import Latents, Steering
+from audit.causal.residual_edits import Latents, Steering, steered
 from audit.causal.sets import named_sets
 from audit.causal.units import Unit
 from audit.evidence.schema import TABLES
+from audit.evidence.schema.results import BehaviourSwitches, SwitchesResult, SwitchSet
 from audit.measures.bootstrap import Estimate
 
 DOWN = "model.layers.{}.mlp.down_proj"
@@ -171,6 +173,16 @@ def test_overshooting_is_as_far_off_as_falling_short() -> None:
     assert [f.share.value for f in nearest(fitted, 3)] == [0.8, 1.4, 0.5]
 
 
+def test_of_about_equal_trials_the_smallest_set_is_chosen() -> None:
+    row = Unit("row", "lm_head", 3)
+    sizes = {1: [row], 3: [row, *NEURONS]}
+    fitted = [
+        Fitted(Trial(unit_arms("a", "", sizes[size])[-1], 1.0), Estimate(value, 0, 0, 9))
+        for size, value in ((3, 1.01), (1, 0.93), (1, 0.85))
+    ]
+    assert [f.share.value for f in nearest(fitted, 3)] == [0.93, 1.01, 0.85]
+
+
 def test_curves_pass_through_the_chosen_dose() -> None:
     assert curve("ablate", 1.0) == [0.5, 1.0, 2.0]
     assert curve("rescale", 2.0) == [1.5, 2.0, 3.0]
@@ -225,6 +237,38 @@ def test_latents_say_that_they_have_no_controls() -> None:
     assert against.note is not None
 
 
+def test_controls_of_a_direction_lie_where_entities_differ_and_add_as_much() -> None:
+    draw = torch.Generator().manual_seed(0)
+    axes = torch.linalg.qr(torch.randn(64, 4, generator=draw)).Q.T
+    spread = torch.randn(12, 4, generator=draw) * torch.tensor([0.3, 5.0, 4.0, 3.0])
+    labels = torch.tensor([1.0, -1.0] * 6)
+    points = (spread + 4 * labels[:, None] * torch.eye(4)[0]) @ axes
+    direction = points[labels > 0].mean(0) - points[labels < 0].mean(0)
+    arm = direction_arm("d", "", Steering(1, direction, points.mean(0)), points)
+
+    def adds(control: Arm) -> float:
+        steering = control.at(1.0).steering
+        assert steering is not None
+        gain = control.at(1.0).dose
+        return float((steered(points[None], steering, gain)[0] - points).norm(dim=1).mean())
+
+    own, against = adds(arm), controls_of(arm, None, None, count=4, seed=0)
+    for control in against.arms:
+        assert control.whole.steering is not None
+        other = control.whole.steering.direction
+        assert abs(float(other @ direction)) < 1e-3
+        assert other.norm() == pytest.approx(float(direction.norm()), rel=1e-5)
+        assert adds(control) == pytest.approx(own, rel=1e-4)
+    anywhere = controls_of(
+        direction_arm("d", "", Steering(1, direction, points.mean(0))), None, None, count=4, seed=0
+    )
+    assert max(adds(control) for control in anywhere.arms) < 0.5 * own
+    with pytest.raises(ValueError, match="along the direction alone"):
+        shuffled_directions(points[:, :1] * direction, direction, 1, 0)
+    with pytest.raises(ValueError, match="length 0"):
+        shuffled_directions(points, torch.zeros(64), 1, 0)
+
+
 def test_units_without_traits_are_refused() -> None:
     with pytest.raises(ValueError, match="traits"):
         controls_of(unit_arms("a", "", NEURONS)[0], None, None, count=1, seed=0)
@@ -237,12 +281,30 @@ def test_sets_are_the_switch_set_and_what_pushed_most() -> None:
         ("s", "latent", "blocks.1", 7, -9.0, True), ("t", "row", "lm_head", 4, -9.0, True),
     ]  # fmt: skip
     columns = ["behaviour", "kind", "module", "index", "weight_attribution", "in_set"]
-    sets = named_sets(pd.DataFrame(rows, columns=columns), "s", change=-1.5)
+    units = pd.DataFrame(rows, columns=columns)
+    sets = named_sets(units, "s", -1.5, search("s", "neuron", ["m:1"], reported=True))
     assert {s.name: s.units for s in sets} == {
         "switch set": (Unit("neuron", "m", 1),),
         "top neurons": (Unit("neuron", "m", 2), Unit("neuron", "m", 1)),
         "top heads": (Unit("head", "a", 0),),
     }
-    grown = {s.name: s.units for s in named_sets(pd.DataFrame(rows, columns=columns), "s", change=1.5)}
-    assert grown["top neurons"] == (Unit("neuron", "m", 3),)
-    assert named_sets(pd.DataFrame(rows, columns=columns), "unknown", change=1.0) == []
+    grown = {s.name: s.units for s in named_sets(units, "s", change=1.5)}
+    assert grown == {"top neurons": (Unit("neuron", "m", 3),)}
+    assert named_sets(units, "unknown", 1.0, search("s", "neuron", ["m:1"], reported=True)) == []
+
+
+def test_the_held_out_half_has_no_say_in_which_set_is_tried() -> None:
+    none = pd.DataFrame([], columns=["behaviour", "kind", "module", "index", "weight_attribution", "in_set"])
+    for reported in (True, False):
+        found = named_sets(none, "s", -1.0, search("s", "row", ["lm_head:3", "lm_head:4"], reported=reported))
+        assert [s.units for s in found] == [(Unit("row", "lm_head", 3), Unit("row", "lm_head", 4))]
+
+
+def search(name: str, kind: str, units: list[str], *, reported: bool) -> SwitchesResult:
+    """A search that found one set."""
+    found = SwitchSet(
+        kind=kind, units=units, size=len(units), recovered_fit=0.9, recovered=None, carried=0.9,
+        random_sets=0, random_mean=None, random_max=None, reported=reported, why_not=[],
+    )  # fmt: skip
+    one = BehaviourSwitches(name=name, template="plain", searched=True, why_not=None, set=found)
+    return SwitchesResult(behaviours=[one], largest=4, warnings=[])
