@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from audit.config import CompareConfig, SampleConfig, TrainGRPOConfig
+from audit.config import CompareConfig, InterveneConfig, SampleConfig, TrainGRPOConfig
 from audit.errors import AuditError, memory_errors
 from audit.options import DEBUG, JSON, command_of, keyword, with_signature
 from audit.terminal import TerminalProgress, output_console, printable, show_error, show_traceback
@@ -135,6 +135,20 @@ def doctor(json: JSON = False) -> None:
         print_examination(examination, output_console())
     if not examination.healthy:
         raise typer.Exit(1)
+
+
+@app.command()
+@guarded
+@command_of(InterveneConfig, positional=("run",))
+def intervene(config: InterveneConfig, json: bool) -> None:
+    """Repeat a run's interventions through nnsight, here or where the model is held."""
+    from audit.intervene import print_repeated, run_intervene
+
+    repeated = run_intervene(config, TerminalProgress())
+    if json:
+        print_json(repeated.as_json())
+    else:
+        print_repeated(repeated, output_console())
 
 
 @app.command()

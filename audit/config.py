@@ -215,6 +215,29 @@ class TrainGRPOConfig(GRPOConfig):
 
 
 @dataclass(frozen=True)
+class InterveneConfig:
+    """Settings of `audit intervene`: which interventions are repeated, and where the model runs.
+
+    Raises:
+        UsageError: a value makes no sense.
+    """
+
+    run: str
+    """Run folder of a finished `audit compare`; nothing in it is changed."""
+    remote: bool = False
+    """Run the tuned model on another machine (NDIF; needs NDIF_API_KEY): token ids and the tensors of the
+    interventions are sent there."""
+    batch_size: int = 16
+    """Sequences per forward pass; lower it if memory runs out."""
+    device: str = "auto"
+    """cpu, cuda or cuda:N; auto: a GPU if there is one. Without --remote only."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise _wrong("batch_size", self.batch_size, "at least 1")
+
+
+@dataclass(frozen=True)
 class SampleConfig:
     """Settings of `audit sample`: whose text is sampled, and how much of it.
 

@@ -17,6 +17,8 @@ from audit.causal.traced import SHIPPED, Traced
 from audit.errors import AuditError, ModelReferenceError, UsageError
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from audit.pair.reference import Reference
 
 KEY = "NDIF_API_KEY"
@@ -29,32 +31,53 @@ KNOWN = (
 """What an answer may be made of, besides torch's storages."""
 
 
-def there(reference: Reference) -> Traced:
-    """A hub model that runs elsewhere; of it only config and tokenizer are fetched to this machine.
+def there(reference: Reference, tokenizer: PreTrainedTokenizerBase) -> Traced:
+    """A hub model that runs elsewhere; of it only the config is fetched to this machine.
 
     Raises:
         UsageError: there is no API key, or the reference is not a model of the hub by itself.
-        ModelReferenceError: the hub does not give its config or tokenizer.
+        ModelReferenceError: the hub does not give its config.
     """
     check_remote(reference)
     import nnsight
-    from transformers import AutoTokenizer
 
     nnsight.register(SHIPPED)
-    name, revision = reference.location, reference.revision
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+    with _hub_errors(reference):
         model = nnsight.TransformersModel(
-            name, revision=revision, task="text-generation", tokenizer=tokenizer
+            reference.location, revision=reference.revision, task="text-generation", tokenizer=tokenizer
         )
-    except (OSError, ValueError) as error:
-        fix = "check the name and the connection to the hub"
-        raise ModelReferenceError(
-            f"the hub does not give {reference.location}: {_first_line(error)}",
-            where=reference.text,
-            fix=fix,
-        ) from error
     return Traced(model, partial(_backend, model))
+
+
+def hub_tokenizer(reference: Reference) -> PreTrainedTokenizerBase:
+    """The tokenizer of a hub model, and nothing else of it.
+
+    Raises:
+        UsageError: the reference is not a model of the hub.
+        ModelReferenceError: the hub does not give it.
+    """
+    if reference.kind != "hub":
+        fix = "leave --remote out"
+        raise UsageError("The tokenizer is not on the hub.", where=reference.text, fix=fix)
+    from transformers import AutoTokenizer
+
+    with _hub_errors(reference):
+        found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            reference.location, revision=reference.revision
+        )
+    return found
+
+
+@contextmanager
+def _hub_errors(reference: Reference) -> Iterator[None]:
+    import httpx
+
+    try:
+        yield
+    except (OSError, ValueError, httpx.HTTPError) as error:
+        problem = f"the hub does not give {reference.location}: {_first_line(error)}"
+        fix = "check the name and the connection to the hub"
+        raise ModelReferenceError(problem, where=reference.text, fix=fix) from error
 
 
 def check_remote(reference: Reference) -> None:

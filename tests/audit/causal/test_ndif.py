@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from audit.causal.interventions import Intervention, intervened
-from audit.causal.ndif import check_remote, there
+from audit.causal.ndif import check_remote, hub_tokenizer, there
 from audit.causal.units import Unit
 from audit.errors import AuditError, ModelReferenceError, UsageError
 from audit.pair.reference import Reference, parse_reference
@@ -124,7 +124,7 @@ def server(planted: Any, key: None, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_scores_from_elsewhere_equal_those_from_here(planted: Any, server: Server) -> None:
     model, objective = planted.pair.tuned, planted.held
-    remote = there(HUB)
+    remote = there(HUB, hub_tokenizer(HUB))
     assert next(remote.nnsight._module.parameters()).is_meta
     what = [Intervention("negate", 1.0, (NEURON,)), Intervention("revert", 1.0, (NEURON, ROW))]
     with intervened(model, planted.layout, what, planted.deltas):
@@ -138,7 +138,7 @@ def test_scores_from_elsewhere_equal_those_from_here(planted: Any, server: Serve
 
 
 def test_what_is_sent_needs_nothing_of_this_package(planted: Any, server: Server) -> None:
-    remote = there(HUB)
+    remote = there(HUB, hub_tokenizer(HUB))
     with remote.under([Intervention("revert", 1.0, (NEURON,))], planted.deltas):
         planted.held.scores(remote, 8)
     assert "torch" in server.needed
@@ -150,7 +150,7 @@ def test_without_a_key_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(CONFIG.API, "APIKEY", None)
     with pytest.raises(UsageError, match="no API key") as caught:
-        there(HUB)
+        there(HUB, None)  # type: ignore[arg-type]  # not reached
     assert caught.value.where == "NDIF_API_KEY"
 
 
@@ -168,7 +168,7 @@ def test_a_hub_out_of_reach_is_said(key: None, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", offline)
     with pytest.raises(ModelReferenceError, match="couldn't connect to") as caught:
-        there(HUB)
+        there(HUB, hub_tokenizer(HUB))
     assert caught.value.where == "org/name"
     assert "more lines" not in caught.value.problem
 
@@ -181,7 +181,7 @@ def test_a_server_out_of_reach_is_said(planted: Any, server: Server, monkeypatch
 
     monkeypatch.setattr(websocket, "create_connection", refused)
     with pytest.raises(AuditError, match="nobody listens") as caught:
-        planted.held.scores(there(HUB), 8)
+        planted.held.scores(there(HUB, hub_tokenizer(HUB)), 8)
     assert caught.value.where == "https://api.ndif.us"
 
 
@@ -194,7 +194,7 @@ def test_what_the_server_says_of_a_failed_job_is_shown(
     replies = [json.dumps({"session_id": "1"}), failed.model_dump_json()]
     monkeypatch.setattr(server, "recv", lambda: replies.pop(0))
     with pytest.raises(AuditError, match="out of memory"):
-        planted.held.scores(there(HUB), 8)
+        planted.held.scores(there(HUB, hub_tokenizer(HUB)), 8)
 
 
 class Dangerous:
@@ -209,7 +209,7 @@ def test_an_answer_that_would_run_code_is_refused(
 ) -> None:
     server.answer = {"found": Dangerous()}
     with pytest.raises(AuditError, match="could not be run elsewhere"):
-        planted.held.scores(there(HUB), 8)
+        planted.held.scores(there(HUB, hub_tokenizer(HUB)), 8)
     assert "run\n" not in capsys.readouterr().out
 
 
@@ -220,4 +220,4 @@ def test_an_answer_that_is_no_answer_is_refused(
     replies = [json.dumps({"session_id": "1"}), answer]
     monkeypatch.setattr(server, "recv", lambda: replies.pop(0))
     with pytest.raises(AuditError, match="could not be run elsewhere"):
-        planted.held.scores(there(HUB), 8)
+        planted.held.scores(there(HUB, hub_tokenizer(HUB)), 8)
