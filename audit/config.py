@@ -134,7 +134,7 @@ class CompareConfig:
     """Block whose output gets a dictionary; may be repeated. Default: by the preset, from the middle."""
     dictionary: str = "crosscoder"
     """crosscoder, crosscoder-l1, crosscoder-shared, difference, topk, batchtopk, jumprelu, a folder with a
-    dictionary in SAELens's layout, or saelens:RELEASE/ID."""
+    dictionary in SAELens's layout, or saelens:RELEASE:ID."""
     keep_activations: bool = False
     """Keep the harvested activations in the run folder as safetensors shards (large)."""
     skip: tuple[str, ...] = ()

@@ -23,6 +23,7 @@ from sae.dictionaries import (
     save,
     train_dictionary,
 )
+from sae.types import HookPoint
 
 HEALTH, CHECKPOINT = "health.json", "training.safetensors"
 SHARED_PART = 0.5
@@ -66,6 +67,7 @@ def trained(
     config: DictionaryConfig | SharedConfig,
     folder: Path,
     *,
+    hook: HookPoint,
     title: str,
     progress: Progress,
 ) -> Made:
@@ -77,14 +79,15 @@ def trained(
         found = train_dictionary(
             stream.epoch, config, held_out=stream.held_out(), checkpoint=checkpoint, progress=advance
         )
+    found.dictionary.notes["hook_name"] = hook.name
     save(found.dictionary, folder)
     write_json(folder / HEALTH, found.health.to_dict())  # last: it says that the dictionary is whole
     checkpoint.unlink(missing_ok=True)
     return Made(found.dictionary, found.health)
 
 
-def loaded(source: DictionarySource, stream: HookStream, device: str) -> Made:
-    """A dictionary from a folder or a SAELens release, measured on the audit's activations.
+def opened(source: DictionarySource, width: int, device: str) -> AnyDictionary:
+    """A dictionary from a folder or a SAELens release.
 
     Raises:
         UsageError: it is of another width than the models.
@@ -96,15 +99,18 @@ def loaded(source: DictionarySource, stream: HookStream, device: str) -> Made:
     else:
         from sae.dictionaries.saelens import load_release
 
-        release, sae_id = source.name.split("/", 1)
-        dictionary = load_release(release, sae_id, device)
-    width = next(iter(stream)).x_NLMD.shape[-1]
+        dictionary = load_release(source.name, source.sae_id, device)
     if dictionary.width != width:
         raise UsageError(
             f"The dictionary reads {dictionary.width} numbers per token; these models have {width}.",
             where=f"--dictionary {source.name}",
-            fix="use a dictionary of this model, and the block that it was trained on (--layer)",
+            fix="use a dictionary of this model",
         )
+    return dictionary
+
+
+def measured(dictionary: AnyDictionary, stream: HookStream) -> Made:
+    """A loaded dictionary on the audit's activations."""
     return Made(dictionary, health_of(dictionary, (p.x_NLMD[:, 0] for p in stream), held_out=True))
 
 

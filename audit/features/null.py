@@ -12,10 +12,8 @@ from safetensors.torch import load_file, save_file
 from audit.benign import Benign, benign_fine_tune, settings_for
 from audit.evidence.schema.results import BenignNull
 from audit.features.activations import HookStream, Reading, harvested
-from audit.features.dictionaries import dictionary_config, loaded, trained
-from audit.features.source import DictionarySource
+from audit.features.dictionaries import AnyDictionary, dictionary_config, measured, trained
 from audit.inputs import AuditInputs
-from sae.dictionaries import load
 from sae.features import NullSample, latent_scaling, latent_statistics, live
 from sae.harvest import shuffled_order
 from sae.types import HookPoint
@@ -36,14 +34,14 @@ class Nulls:
     """Sentences: which null could not be made, and why."""
 
 
-def make_nulls(audit: AuditInputs, reading: Reading, source: DictionarySource, parts: Path) -> Nulls:
+def make_nulls(audit: AuditInputs, reading: Reading, given: AnyDictionary | None, parts: Path) -> Nulls:
     """Makes as many nulls as the preset asks for; finished ones are read back.
 
     A dictionary that was loaded and reads both models together is of that pair only: no null can be made
-    with it. A single-model SAE is read on the null pair as it stands.
+    with it. A single-model SAE is read on the null pair as it stands. `given` is the loaded one, if so.
     """
     nulls = Nulls({}, [], [])
-    if source.kind == "folder" and load(Path(source.name)).joint:
+    if given is not None and given.joint:
         nulls.missing.append(
             "The loaded dictionary was trained on this pair: read on a benign pair it would give no null."
         )
@@ -62,7 +60,7 @@ def make_nulls(audit: AuditInputs, reading: Reading, source: DictionarySource, p
                 " fine-tune could match."
             )
             break
-        for layer, sample in _samples(audit, reading, source, benign, folder).items():
+        for layer, sample in _samples(audit, reading, given, benign, folder).items():
             nulls.samples[layer] = nulls.samples[layer] + sample if layer in nulls.samples else sample
         nulls.facts.append(benign.facts)
     return nulls
@@ -83,12 +81,12 @@ def _fine_tuned(audit: AuditInputs, reading: Reading, seed: int, folder: Path) -
 
 
 def _samples(
-    audit: AuditInputs, reading: Reading, source: DictionarySource, benign: Benign, folder: Path
+    audit: AuditInputs, reading: Reading, given: AnyDictionary | None, benign: Benign, folder: Path
 ) -> dict[int, NullSample]:
     paths = {layer: folder / f"sample-{layer}.safetensors" for layer in reading.layers}
     store = folder / "activations"
     if not all(path.is_file() for path in paths.values()):
-        _measure(audit, reading, source, benign, paths)
+        _measure(audit, reading, given, benign, paths)
     shutil.rmtree(store, ignore_errors=True)
     return {layer: NullSample(**load_file(path)) for layer, path in paths.items()}
 
@@ -96,7 +94,7 @@ def _samples(
 def _measure(
     audit: AuditInputs,
     reading: Reading,
-    source: DictionarySource,
+    given: AnyDictionary | None,
     benign: Benign,
     paths: dict[int, Path],
 ) -> None:
@@ -111,13 +109,14 @@ def _measure(
         if path.is_file():
             continue
         stream, device = HookStream(store, place, seed), audit.config.device
-        if source.kind == "train":
-            config = dictionary_config(source.name, audit.preset, seed=seed, device=device)
+        if given is None:
+            config = dictionary_config(audit.config.dictionary, audit.preset, seed=seed, device=device)
             where = folder / f"dictionary-{layer}"
-            title = f"Training the null's dictionary of {HookPoint(layer).name}"
-            made = trained(stream, config, where, title=title, progress=audit.progress)
+            hook = HookPoint(layer)
+            title = f"Training the null's dictionary of {hook.name}"
+            made = trained(stream, config, where, hook=hook, title=title, progress=audit.progress)
         else:
-            made = loaded(source, stream, device)
+            made = measured(given, stream)
         statistics = latent_statistics(stream, made.dictionary, joint=made.dictionary.joint)
         sample = NullSample.of(statistics, latent_scaling(statistics), live(statistics))
         temporary = path.with_name(f".{path.name}.partial")

@@ -11,10 +11,9 @@ from torch import Tensor
 from audit.evidence.schema.results import FoundLatent, HookFeatures, SilencedLatent
 from audit.evidence.stage import StageFolder
 from audit.features.activations import HELD_OUT, HookStream, Reading
-from audit.features.dictionaries import Made
+from audit.features.dictionaries import AnyDictionary, Made
 from audit.features.frames import Judged
 from audit.features.null import Nulls
-from audit.features.source import DictionarySource
 from audit.inputs import AuditInputs
 from sae.dictionaries import PairLoss, spliced_loss
 from sae.features import LEVEL, SILENT, SWITCHED, LatentStatistics, least_findings, switch_score
@@ -31,7 +30,8 @@ class Work(NamedTuple):
     audit: AuditInputs
     folder: StageFolder
     reading: Reading
-    source: DictionarySource
+    given: AnyDictionary | None
+    """The dictionary, if it was loaded and not trained."""
     store: Store
     nulls: Nulls
 
@@ -152,6 +152,6 @@ def not_measured(work: Work, hooks: list[HookFeatures]) -> list[str]:
                 f"{hook.hook}: with {hook.null_latents} null latents a q-value reaches .05 only where at"
                 f" least {hook.least_findings} latents stand out together; fewer stay unsure."
             )
-    if work.source.name == "difference":
+    if work.audit.config.dictionary == "difference":
         sentences.append("A difference SAE has no error of the base: its latents are not put into kinds.")
     return sentences

@@ -88,6 +88,12 @@ class PairedCoder(nn.Module):
         return Weights(*(self.get_buffer(f"_{field.name}") for field in fields(Weights)))
 
     @property
+    def hook_name(self) -> str | None:
+        """Where the activations were read that it was trained on, if its notes say."""
+        name = self.notes.get("hook_name")
+        return None if name is None else str(name)
+
+    @property
     def latents(self) -> int:
         """Width F of the dictionary."""
         return int(self.get_buffer("_bias_F").shape[0])

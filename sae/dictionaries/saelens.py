@@ -62,7 +62,7 @@ def load_saelens(folder: Path, device: str = "cpu") -> SharedSAE:
         sae = SAE.load_from_disk(folder, device=device)
     except Exception as error:  # SAELens raises whatever its parts raise: KeyError, RuntimeError, ...
         raise DictionaryError(
-            f"SAELens cannot load this SAE: {type(error).__name__}: {error}",
+            f"SAELens cannot load this SAE: {_said(error)}",
             where=str(folder),
             fix="name a folder that SAELens's save_model or save_inference_model has written",
         ) from error
@@ -80,7 +80,7 @@ def load_release(release: str, sae_id: str, device: str = "cpu") -> SharedSAE:
         sae = SAE.from_pretrained(release, sae_id, device=device)
     except Exception as error:  # a hub, a converter per release, and files: all of their errors
         raise DictionaryError(
-            f"SAELens cannot load this release: {type(error).__name__}: {error}",
+            f"SAELens cannot load this release: {_said(error)}",
             where=f"{release}:{sae_id}",
             fix="look the release and id up in SAELens's table of pretrained SAEs",
         ) from error
@@ -166,6 +166,12 @@ def _as_inference(training: Any, config: SharedConfig) -> SharedSAE:
         training.save_inference_model(folder)
         sae = SAE.load_from_disk(folder, device=config.device)
     return _checked(sae, {"training": config.to_dict()}, "the trained SAE")
+
+
+def _said(error: Exception) -> str:
+    """The first line: errors of the hub go on for pages."""
+    lines = str(error).strip().splitlines() or ["it does not say why"]
+    return f"{type(error).__name__}: {lines[0][:300]}"
 
 
 def _checked(sae: Any, notes: dict[str, Any], where: str) -> SharedSAE:

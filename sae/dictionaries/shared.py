@@ -48,6 +48,12 @@ class SharedSAE(nn.Module):
         self._check_linear()
 
     @property
+    def hook_name(self) -> str | None:
+        """Where the activations were read that it was trained on, if its notes or SAELens's metadata say."""
+        name = self.notes.get("hook_name") or getattr(self.sae.cfg.metadata, "hook_name", None)
+        return None if name is None else str(name)
+
+    @property
     def latents(self) -> int:
         """Width F of the dictionary."""
         return len(self.rows_FD)

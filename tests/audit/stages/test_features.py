@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,13 +180,78 @@ def test_a_dictionary_that_was_kept_is_loaded(
 ) -> None:
     first, tables = measured(inputs(*adapter_pair), corpus, tmp_path / "out")
     kept = tmp_path / "out" / "dictionaries" / first.hooks[0].hook / "seed-0"
-    again, same = measured(inputs(*adapter_pair, dictionary=str(kept), layer=(1,)), corpus, tmp_path / "more")
+    again, same = measured(inputs(*adapter_pair, dictionary=str(kept)), corpus, tmp_path / "more")
+    assert again.hooks[0].hook == first.hooks[0].hook  # it knows where it was read
     assert again.hooks[0].seeds == 1
     assert again.hooks[0].null_latents == 0
     assert any("one dictionary only" in sentence for sentence in again.not_measured)
     assert any("trained on this pair" in sentence for sentence in again.not_measured)
     names = ["rate", "nu_error_tuned", "nu_error_base", "score"]
     pd.testing.assert_frame_equal(same["features"][names], tables["features"][names])
+
+
+def saelens_sae(folder: Path, width: int = 32, **metadata: str) -> Path:
+    """A single-model SAE as SAELens writes it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what SAELens's own imports deprecate
+        import sae_lens
+    torch.manual_seed(0)
+    sae = sae_lens.StandardSAE(sae_lens.StandardSAEConfig(d_in=width, d_sae=40))
+    sae.W_enc.data, sae.W_dec.data = torch.randn(width, 40), torch.randn(40, width)
+    for name, value in metadata.items():
+        setattr(sae.cfg.metadata, name, value)
+    sae.save_model(folder)
+    return folder
+
+
+def test_a_folder_of_saelens_is_read_on_both_models(
+    adapter_pair: tuple[Path, str], corpus: Corpus, tmp_path: Path
+) -> None:
+    sae = saelens_sae(tmp_path / "sae", hook_name="blocks.1.hook_resid_pre")
+    result, tables = measured(inputs(*adapter_pair, dictionary=str(sae)), corpus, tmp_path / "out")
+    hook, table = result.hooks[0], tables["features"]
+    assert (hook.hook, hook.latents, hook.seeds) == ("blocks.0.hook_resid_post", 40, 1)
+    assert hook.null_latents > 0  # one SAE can be read on the benign pair too
+    assert table["decoder_cosine"].dropna().to_numpy() == pytest.approx(1)
+    assert (table["rate_base"] != table["rate_tuned"]).any()
+    assert not (tmp_path / "out" / "dictionaries").exists()
+
+
+def test_a_release_is_fetched_by_its_name_and_id(
+    adapter_pair: tuple[Path, str], corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sae.dictionaries import load, saelens
+
+    sae, asked = load(saelens_sae(tmp_path / "sae")), []
+
+    def fetched(*names: str) -> Any:
+        asked.append(names)
+        return sae
+
+    monkeypatch.setattr(saelens, "load_release", fetched)
+    named = {"dictionary": "saelens:owner/saes:layer_1/width_40", "layer": (1,)}
+    result, _ = measured(inputs(*adapter_pair, **named), corpus, tmp_path / "out")
+    assert asked == [("owner/saes", "layer_1/width_40", "cpu")]
+    assert (result.hooks[0].hook, result.hooks[0].latents) == ("blocks.1.hook_resid_post", 40)
+
+
+def test_a_dictionary_that_does_not_fit_is_refused_before_anything_is_read(
+    adapter_pair: tuple[Path, str], corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("the text was read first")
+
+    monkeypatch.setattr("audit.features.activations.harvested", never)
+    (tmp_path / "empty").mkdir()
+    for folder, layer, problem in (
+        (saelens_sae(tmp_path / "wide", width=48), (1,), "reads 48 numbers per token; these models have 32"),
+        (saelens_sae(tmp_path / "mlp", hook_name="blocks.1.hook_mlp_out"), (), "not the output of a block"),
+        (saelens_sae(tmp_path / "other", hook_name="model.layers.1"), (0,), "the output of block 1"),
+        (saelens_sae(tmp_path / "silent"), (), "one hook point"),
+        (tmp_path / "empty", (1,), "no dictionary that can be read"),
+    ):
+        with pytest.raises(AuditError, match=problem):
+            measured(inputs(*adapter_pair, dictionary=str(folder), layer=layer), corpus, tmp_path / "out")
 
 
 def test_a_null_that_cannot_be_made_leaves_no_finding(
