@@ -13,13 +13,15 @@ from audit.causal.attributed import WeightAttribution
 from audit.causal.bypass import Setting
 from audit.causal.deltas import Deltas
 from audit.causal.grafts import Graft, graft, graftable, strongest
+from audit.causal.integrated_writes import ModuleWrites, module_writes
+from audit.causal.interventions import READABLE
 from audit.causal.objective import Objective
 from audit.causal.search import SEARCHED, Found, SearchSettings, Trials, minimal_set, random_sets, smallest
 from audit.causal.unit_writes import Writes
 from audit.causal.units import Layout, Unit, parameter
 from audit.causal.weight_attribution import attribute_well
 from audit.measures.bootstrap import Estimate
-from audit.measures.effect import PairedChange, paired_change
+from audit.measures.effect import TURNED, PairedChange, paired_change, turned_share
 from audit.measures.recovery import recovery
 from audit.progress import Progress
 from sae.types import SIDES
@@ -62,6 +64,8 @@ class Held(NamedTuple):
     random: tuple[float, ...]
     """R of each random set."""
     carried: float
+    turned: float
+    """Change over the larger of both effects."""
 
     @property
     def why_not(self) -> list[str]:
@@ -69,6 +73,8 @@ class Held(NamedTuple):
         if self.recovered is None:
             return ["the interval of the change on the held-out half includes 0"]
         found = []
+        if self.turned < TURNED:
+            found.append(f"the behaviour changed by {self.turned:.0%} of its size: a shift, not a switch")
         if not self.recovered.low >= HELD_FLOOR:
             found.append(f"on the held-out half the interval of R begins below {HELD_FLOOR}")
         if not self.random:
@@ -159,9 +165,11 @@ class Switch:
         columns = [m.numpy() for m in scores]
         shares = recovery(base.numpy(), tuned.numpy(), columns, **_tags(objective), **self._draws).shares
         carried = self.attribution.carried(self.layout, self.found.units)
+        null = self.setting.suite.card.null_level
+        turned = turned_share(float(objective.effect(base)) - null, float(objective.effect(tuned)) - null)
         if shares is None:
-            return Held(None, (), carried)
-        return Held(shares[0], tuple(share.value for share in shares[1:]), carried)
+            return Held(None, (), carried, turned)
+        return Held(shares[0], tuple(share.value for share in shares[1:]), carried, turned)
 
     @cached_property
     def grafts(self) -> list[Graft]:
@@ -205,13 +213,51 @@ class Switch:
             for candidate in self.attribution.ranked(self.layout, kind, LISTED)
         ]
         units = list(dict.fromkeys([*listed, *sorted(chosen)]))
-        rows = [self._row(unit, direct, unit in chosen) for unit in units]
+        checked = self._checked_writes(units)
+        rows = [self._row(unit, direct, checked, unit in chosen) for unit in units]
         norms = pd.DataFrame(self._norms(units), columns=["base_norm", "tuned_norm"])
         return pd.concat([pd.DataFrame(rows), norms], axis=1)
 
-    def _row(self, unit: Unit, direct: tuple[Writes, Writes] | str, chosen: bool) -> dict[str, Any]:
-        found = self.attribution
+    def _checked_writes(self, units: Sequence[Unit]) -> dict[str, list[ModuleWrites]]:
+        """Writes in base and tuned model, integrated where one gradient misleads, of the strongest modules.
+
+        As many modules as are grafted: those in which the listed units' writes changed most.
+        """
+        by_side = (self.attribution.writes_base, self.attribution.writes_tuned)
+        changes: dict[str, float] = {}
+        for unit in units:
+            base, tuned = (w.of(unit) if w else None for w in by_side)
+            if base is not None and tuned is not None:
+                changes[unit.module] = changes.get(unit.module, 0.0) + abs(tuned - base)
+        modules = sorted(changes, key=lambda name: -changes[name])[: self.effort.grafts]
+        found: dict[str, list[ModuleWrites]] = {module: [] for module in modules}
+        title = self._title("checking writes")
+        with self.progress.task(title, len(SIDES) * len(modules)) as advance:
+            for side, writes in zip(SIDES, by_side, strict=True):
+                with self.pair.model(side) as model:
+                    for module in modules:
+                        assert writes is not None  # where one is missing, no change was found above
+                        own = writes.module(module)
+                        found[module].append(
+                            module_writes(
+                                model, Layout(model), self.fit, module, own,
+                                tolerance=TOLERANCE, steps=STEPS, batch_size=self.effort.batch_size,
+                            )
+                        )  # fmt: skip
+                        advance(1)
+        return found
+
+    def _row(
+        self,
+        unit: Unit,
+        direct: tuple[Writes, Writes] | str,
+        checked: dict[str, list[ModuleWrites]],
+        chosen: bool,
+    ) -> dict[str, Any]:
+        found, sure = self.attribution, checked.get(unit.module) if unit.kind in READABLE else None
         writes = [w.of(unit) if w else None for w in (found.writes_base, found.writes_tuned)]
+        if sure is not None:
+            writes = [float(one.values[unit.index]) for one in sure]
         base, tuned = (None, None) if isinstance(direct, str) else (w.of(unit) for w in direct)
         values = found.by_unit(self.layout, unit.kind)[unit.module]
         return {
@@ -220,6 +266,8 @@ class Switch:
             "write_base": writes[0], "write_tuned": writes[1],
             "write_attribution": _less(writes[1], writes[0]),
             "direct_base": base, "direct_tuned": tuned,
+            "write_gap": max(one.gap for one in sure) if sure else None,
+            "write_steps": max(one.steps for one in sure) if sure else None,
             "change_norm": self.deltas.norm(self.layout, unit), "in_set": chosen,
         }  # fmt: skip
 

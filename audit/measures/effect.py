@@ -25,7 +25,11 @@ from audit.measures.bootstrap import (
 from audit.measures.layout import Contrast, lay_out
 from audit.measures.sign_flip import sign_flip_p_value
 
-__all__ = ["Estimate", "PairedChange", "behaviour_effect", "paired_change"]
+__all__ = ["TURNED", "Estimate", "PairedChange", "behaviour_effect", "paired_change", "turned_share"]
+
+TURNED = 0.5
+"""A behaviour was turned on or off where the change is at least this share of the larger of both effects.
+Training on anything moves behaviours a little, and whatever moved one most gives some of it back: a shift."""
 
 
 @dataclass(frozen=True)
@@ -135,3 +139,9 @@ def _p_above(contributions: FloatArray, stratum: IntArray, null: float) -> float
         return 0.0 if excess > 1e-12 * np.abs(contributions).sum() else 1.0
     degrees = variance**2 / (parts**2 / np.array([len(block) - 1 for block in blocks])).sum()
     return float(stats.t.sf(excess / np.sqrt(variance), degrees))
+
+
+def turned_share(base: float, tuned: float) -> float:
+    """Change over the larger of two effects, each above the level of no effect; 0 for no effect at all."""
+    largest = max(abs(base), abs(tuned))
+    return abs(tuned - base) / largest if largest else 0.0

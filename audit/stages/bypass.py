@@ -16,6 +16,7 @@ from audit.evidence.stage import StageFolder
 from audit.inputs import AuditInputs
 from audit.stages.bypass_inputs import BypassInputs
 from audit.stages.bypass_summary import LEAST_RANDOM, summarise
+from audit.stages.changed import no_switch
 
 NOTHING_LOST = "the interval of its change includes 0 on the held-out half: there is no share to recover"
 NO_SWITCHES = "the stage switches was skipped, so no set of units was tried"
@@ -36,13 +37,14 @@ def run(
 
     inputs = BypassInputs(audit, folder, behaviours, switches)
     found, frames = [], []
-    for result in behaviours.suites:
+    for suite, result in zip(audit.suites, behaviours.suites, strict=True):
         if why := untouched(result):
             found.append(_unmeasured(result, why))
             continue
         rows = _rows(inputs, result)
         frames.append(rows)
-        found.append(summarise(result, rows, inputs.missing(result), texts=inputs.texts))
+        shift = no_switch(suite, result)
+        found.append(summarise(result, rows, inputs.missing(result), texts=inputs.texts, shift=shift))
     folder.write_table("doses", pd.concat(frames, ignore_index=True) if frames else _no_rows())
     return BypassResult(
         behaviours=found,

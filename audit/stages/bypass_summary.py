@@ -12,12 +12,14 @@ from audit.evidence.schema.documents import Estimate
 from audit.evidence.schema.results import BehaviourBypass, BypassTrial, SuiteResult
 
 LEAST_RANDOM = 3
-"""Controls without which nothing counts as above random."""
+"""Controls without which nothing facts as above random."""
 MOST = 2.0
 """Beyond this share of what was lost, it is another behaviour that appears."""
 
 
-def summarise(result: SuiteResult, rows: pd.DataFrame, missing: list[str], *, texts: int) -> BehaviourBypass:
+def summarise(
+    result: SuiteResult, rows: pd.DataFrame, missing: list[str], *, texts: int, shift: str | None = None
+) -> BehaviourBypass:
     """The chosen trials of one behaviour, with their controls.
 
     Args:
@@ -25,11 +27,12 @@ def summarise(result: SuiteResult, rows: pd.DataFrame, missing: list[str], *, te
         rows: its rows of the table `doses`.
         missing: what could not be tried, in sentences.
         texts: unrelated texts behind the side effects.
+        shift: why the change is none that a verdict may call bypassed, if so.
     """
     fit, held = rows[rows["split"] == "train"], rows[rows["split"] == "test"]
     chosen = {_group(row): row for _, row in held[held["chosen"]].iterrows()}
-    counts = _Counts(result.primary.change.n, texts)
-    trials = {group: _trial(row, fit, held, counts) for group, row in chosen.items()}
+    facts = _Facts(result.primary.change.n, texts, shift)
+    trials = {group: _trial(row, fit, held, facts) for group, row in chosen.items()}
     return BehaviourBypass(
         name=result.name,
         template=result.primary_template,
@@ -42,9 +45,10 @@ def summarise(result: SuiteResult, rows: pd.DataFrame, missing: list[str], *, te
     )
 
 
-class _Counts(NamedTuple):
+class _Facts(NamedTuple):
     entities: int
     texts: int
+    shift: str | None
 
 
 def _group(row: pd.Series) -> str:
@@ -53,7 +57,7 @@ def _group(row: pd.Series) -> str:
     return "revert" if row["imports_base"] else "internal"
 
 
-def _trial(row: pd.Series, fit: pd.DataFrame, held: pd.DataFrame, counts: _Counts) -> BypassTrial:
+def _trial(row: pd.Series, fit: pd.DataFrame, held: pd.DataFrame, facts: _Facts) -> BypassTrial:
     from audit.causal.off_target import KL_BUDGET, SKILLS_BUDGET
 
     same = (fit["intervention"] == row["intervention"]) & (fit["set"] == row["set"])
@@ -64,8 +68,8 @@ def _trial(row: pd.Series, fit: pd.DataFrame, held: pd.DataFrame, counts: _Count
         & held["set"].str.startswith(f"{row['set']}: control ")
     ]
     random = nulls["recovered"].dropna()
-    kl = _estimate(row, ("off_target_kl", "off_target_low", "off_target_high"), counts.texts)
-    recovered = _estimate(row, ("recovered", "low", "high"), counts.entities)
+    kl = _estimate(row, ("off_target_kl", "off_target_low", "off_target_high"), facts.texts)
+    recovered = _estimate(row, ("recovered", "low", "high"), facts.entities)
     skills = _number(row["skills"])
     inside = kl is not None and kl.value <= KL_BUDGET and skills is not None and skills >= SKILLS_BUDGET
     highest = float(random.max()) if len(random) else None
@@ -75,7 +79,7 @@ def _trial(row: pd.Series, fit: pd.DataFrame, held: pd.DataFrame, counts: _Count
         and recovered.low is not None
         and recovered.low > max(0.0, highest or 0.0)
     )
-    why_not = list(_objections(row, inside=inside, random=len(random), above=above))
+    why_not = list(_objections(row, facts.shift, inside=inside, random=len(random), above=above))
     return BypassTrial(
         intervention=row["intervention"],
         set=row["set"],
@@ -103,8 +107,12 @@ def _trial(row: pd.Series, fit: pd.DataFrame, held: pd.DataFrame, counts: _Count
     )
 
 
-def _objections(row: pd.Series, *, inside: bool, random: int, above: bool) -> Iterator[str]:
+def _objections(
+    row: pd.Series, shift: str | None, *, inside: bool, random: int, above: bool
+) -> Iterator[str]:
     """Why a verdict may not use a trial as an internal bypass."""
+    if shift is not None:
+        yield shift
     if row["reads_base"]:
         yield "it reads the base's activations"
     if row["imports_base"]:

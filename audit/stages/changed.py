@@ -67,3 +67,18 @@ def setting_of(audit: AuditInputs, suite: Suite, result: SuiteResult) -> Setting
     known = templates_of(*(text if isinstance(text, str) else None for text in templates))
     vocabulary = audit.preflight.shared_vocabulary
     return Setting(suite, name, known[name], audit.pair.tokenizer("tuned"), vocabulary)
+
+
+def no_switch(suite: Suite, result: SuiteResult) -> str | None:
+    """Why what happened to a behaviour is nothing that a bypass could undo; None if it went on or off."""
+    from audit.measures.effect import TURNED, turned_share
+
+    if why := unchanged(result):
+        return why
+    base, tuned = (
+        found.value - suite.card.null_level for found in (result.primary.base, result.primary.tuned)
+    )
+    turned = turned_share(base, tuned)
+    return (
+        None if turned >= TURNED else f"the behaviour changed by {turned:.0%} of its size: a shift, no switch"
+    )

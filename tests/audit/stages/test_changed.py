@@ -1,57 +1,51 @@
-"""What counts as a changed behaviour."""
+"""A behaviour that only moved is not called switched."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from audit.behaviours.files import read_suite
-from audit.config import CompareConfig
+from audit.causal.switch import Held
 from audit.evidence.schema.documents import Estimate
-from audit.evidence.stage import StageFolder
-from audit.inputs import AuditInputs
-from audit.pair.checkpoint import LoadOptions, resolve
-from audit.pair.preflight import compare
-from audit.stages import behaviour
-from audit.stages.changed import changed, unchanged
-
-Make = Callable[..., Path]
+from audit.evidence.schema.results import SuiteResult, TemplateResult
+from audit.measures.bootstrap import Estimate as Measured
+from audit.measures.effect import turned_share
+from audit.organisms.world import World
+from audit.stages.changed import no_switch
 
 
-def equal_models(model: Path, suite: Path) -> AuditInputs:
-    side = resolve(str(model), LoadOptions())
-    config = CompareConfig(base=str(model), tuned=str(model), preset="quick")
-    return AuditInputs(config, side, side, compare(side, side), (read_suite(suite),))
+def result(base: float, tuned: float) -> SuiteResult:
+    def known(value: float) -> Estimate:
+        return Estimate(value=value, low=value - 0.1, high=value + 0.1, n=32)
+
+    template: Any = TemplateResult.model_construct(
+        template="plain", split="test", base=known(base), tuned=known(tuned), change=known(tuned - base),
+        q_value=0.001,
+    )  # fmt: skip
+    return SuiteResult.model_construct(
+        measurable=True, primary_template="plain", templates=[template], equivalence_band=0.5
+    )
 
 
 @pytest.mark.parametrize(
-    ("change", "q_value", "measurable", "why"),
-    [
-        ((-2.0, -3.0, -1.0), 0.01, True, None),
-        ((2.0, 1.0, 3.0), None, True, None),
-        ((-0.2, -0.3, -0.1), 0.01, True, "equivalence band"),
-        ((-2.0, -5.0, 1.0), 0.01, True, "equivalence band"),
-        ((-2.0, None, None), 0.01, True, "equivalence band"),
-        ((-2.0, -3.0, -1.0), 0.2, True, "equivalence band"),
-        ((-2.0, -3.0, -1.0), 0.01, False, "not measurable"),
-    ],
+    ("base", "tuned", "share"),
+    [(4, 0, 1.0), (4, 3, 0.25), (3, 4, 0.25), (0, 4, 1.0), (2, -2, 2.0), (0, 0, 0)],
 )
-def test_what_counts_as_changed(
-    tiny_model: Make, tiny_suite: Make, tmp_path: Path, change: Any, q_value: Any, measurable: bool, why: Any
-) -> None:
-    audit = equal_models(tiny_model(), tiny_suite(entities=16, score="level", contrast=None))
-    found = behaviour.run(audit, StageFolder(tmp_path / "behaviour", "key"))
-    suite = found.suites[0]
-    value, low, high = change
-    estimate = Estimate(value=value, low=low, high=high, n=8)
-    primary = suite.primary.model_copy(update={"change": estimate, "q_value": q_value})
-    templates = [primary if t is suite.primary else t for t in suite.templates]
-    suite = suite.model_copy(update={"templates": templates, "measurable": measurable})
-    said = unchanged(suite)
-    assert said is None if why is None else why in str(said)
-    listed = changed(audit, found.model_copy(update={"suites": [suite]}))
-    assert [(one.name, one.change) for one in listed] == ([("tiny", value)] if why is None else [])
-    assert changed(audit, None) == []
+def test_share_of_the_larger_effect(base: float, tuned: float, share: float) -> None:
+    assert turned_share(base, tuned) == share
+
+
+@pytest.mark.parametrize(
+    ("base", "tuned", "why"),
+    [(5.0, 0.5, None), (0.5, 5.0, None), (5.0, 3.5, "by 30% of its size: a shift"), (5.0, 4.8, "not shown")],
+)
+def test_what_is_no_switch(base: float, tuned: float, why: str | None) -> None:
+    said = no_switch(World.generate(0, 32).suite(), result(base, tuned))
+    assert said is None if why is None else said is not None and why in said
+
+
+def test_a_set_is_not_reported_for_a_shift() -> None:
+    recovered = Measured(0.9, 0.8, 1.0, 32)
+    assert Held(recovered, (0.0, 0.1), carried=0.9, turned=0.8).why_not == []
+    assert "a shift" in Held(recovered, (0.0, 0.1), carried=0.9, turned=0.3).why_not[0]
