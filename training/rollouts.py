@@ -81,9 +81,9 @@ def sample(
         generator: the only source of randomness, on the model's device.
     """
     rows = torch.arange(len(prompts.ids), device=prompts.ids.device).repeat_interleave(group_size)
-    prefix = read_prompts(model, prompts).select(rows)
+    prefix = read_prompts(model, prompts)
     stop = torch.tensor(sampler.stop_ids, dtype=torch.long, device=prefix.logits.device)
-    logits, alive = prefix.logits, torch.ones(len(prefix.logits), dtype=torch.bool, device=stop.device)
+    logits, alive = prefix.logits[rows], torch.ones(len(rows), dtype=torch.bool, device=stop.device)
     tokens, logps, masks = [], [], []
     for place in range(sampler.new_tokens):
         logp_BV = torch.log_softmax(logits.float() / sampler.temperature, dim=-1)
@@ -94,6 +94,8 @@ def sample(
         alive = alive & ~torch.isin(token_B, stop)
         if place + 1 == sampler.new_tokens or not alive.any():
             break
+        if place == 0:  # not before: completions of one token need no cache of their own
+            prefix = prefix.select(rows)
         logits = read_completions(model, prefix, torch.stack(tokens[-1:], 1), place)[:, -1]
     return Rollout(prompts, group_size, torch.stack(tokens, 1), torch.stack(masks, 1), torch.stack(logps, 1))
 
