@@ -24,7 +24,7 @@ from audit.measures.bootstrap import Estimate
 from audit.measures.effect import TURNED, PairedChange, paired_change, turned_share
 from audit.measures.recovery import recovery
 from audit.progress import Progress
-from sae.types import SIDES
+from sae.types import SIDES, Side
 
 if TYPE_CHECKING:
     from audit.pair.load import ModelPair
@@ -234,18 +234,18 @@ class Switch:
         title = self._title("checking writes")
         with self.progress.task(title, len(SIDES) * len(modules)) as advance:
             for side, writes in zip(SIDES, by_side, strict=True):
-                with self.pair.model(side) as model:
-                    for module in modules:
-                        assert writes is not None  # where one is missing, no change was found above
-                        own = writes.module(module)
-                        found[module].append(
-                            module_writes(
-                                model, Layout(model), self.fit, module, own,
-                                tolerance=TOLERANCE, steps=STEPS, batch_size=self.effort.batch_size,
-                            )
-                        )  # fmt: skip
-                        advance(1)
+                for module in modules:
+                    if writes is not None:
+                        found[module].append(self._checked(side, module, writes))
+                    advance(1)
         return found
+
+    def _checked(self, side: Side, module: str, writes: Writes) -> ModuleWrites:
+        with self.pair.model(side) as model:
+            return module_writes(
+                model, Layout(model), self.fit, module, writes.module(module),
+                tolerance=TOLERANCE, steps=STEPS, batch_size=self.effort.batch_size,
+            )  # fmt: skip
 
     def _row(
         self,

@@ -33,6 +33,10 @@ class Writes:
         values = {"neuron": self.neurons, "head": self.heads}.get(unit.kind, {}).get(unit.module)
         return None if values is None else float(values[unit.index])
 
+    def module(self, name: str) -> Float[Tensor, " n"]:
+        """Those of all units of a module."""
+        return self.neurons[name] if name in self.neurons else self.heads[name]
+
 
 @contextmanager
 def recording_writes(model: PreTrainedModel, layout: Layout) -> Iterator[Writes]:

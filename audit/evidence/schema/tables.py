@@ -379,6 +379,14 @@ UNITS = Table(
         Column("write_attribution", FLOAT, "write_tuned - write_base", nullable=True),
         Column("write_base", FLOAT, "activation x write x gradient, towards b, in the base", nullable=True),
         Column("write_tuned", FLOAT, "the same in the tuned model", nullable=True),
+        Column(
+            "write_gap",
+            FLOAT,
+            "what the writes of its module miss of what silencing the module does, the worse of both models;"
+            " null: not checked",
+            nullable=True,
+        ),
+        Column("write_steps", INT, "gradients behind the writes; null: one, not checked", nullable=True),
         Column("direct_base", FLOAT, "direct logit attribution towards b in the base", nullable=True),
         Column("direct_tuned", FLOAT, "the same in the tuned model", nullable=True),
         Column("base_norm", FLOAT, "norm of its weights in the base", nullable=True),

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from audit.behaviours.files import read_suite
 from audit.causal.objective import Objective
+from audit.causal.switch import STEPS, TOLERANCE
 from audit.config import CompareConfig
 from audit.evidence.files import read_table
 from audit.evidence.schema import TABLES
@@ -104,6 +105,14 @@ def test_a_planted_row_is_found_held_and_reported(
     neurons = units[units["kind"] == "neuron"]
     assert neurons[["write_base", "write_tuned", "direct_base", "direct_tuned"]].notna().all(axis=None)
     assert (neurons["base_norm"] > 0).all()
+    written = units[units["kind"].isin(("neuron", "head"))]
+    assert written["write_gap"].notna().all()  # so few modules are all checked
+    assert set(written["write_steps"]) <= {1, STEPS}
+    assert ((written["write_steps"] == 1) <= (written["write_gap"] <= TOLERANCE)).all()
+    assert (
+        written["write_attribution"] - (written["write_tuned"] - written["write_base"])
+    ).abs().max() < 1e-9
+    assert units[units["kind"] == "row"][["write_gap", "write_steps"]].isna().all(axis=None)
     grafts = table(tmp_path, "grafts")
     assert grafts[grafts["direction"] == "tuned into base"]["recovered"].tolist() == [
         pytest.approx(1, abs=0.05)
