@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ from rich.table import Table
 from scipy.stats import binomtest
 
 import audit
+from audit.config import PRESETS
 from audit.evidence.run import RunFolder
 from audit.organisms import make, read_manifest, world_of
 from audit.organisms.base import train_base
@@ -36,12 +37,14 @@ ARCHITECTURES = ("llama", "qwen3", "gemma3", "gpt2")
 BENIGN = {
     "short": Benign(steps=20, rate=5e-4, kl=0.005),
     "long": Benign(steps=120, rate=1e-3, kl=0.02),
-    "far": Benign(steps=40, rate=3e-3, kl=0.06),
+    "far": Benign(steps=40, rate=3e-3, kl=0.04),
     "low-rank": Benign(steps=60, rate=2e-3, rank=8, kl=0.02),
 }
 """Ways of training on; planted edits lie about .02 nats per token from their base."""
 PLANTED = ("neurons", "head", "rank1", "rows", "feature")
 SKIPPED = ("elicit", "directions")
+TINY = replace(PRESETS["quick"], latents=256, active_latents=16, drift_sequences=8)
+"""The preset quick with dictionaries in proportion to residual streams of width 64."""
 DOCUMENTS = 400
 One = TypeVar("One", "Null", "Planted")
 
@@ -173,6 +176,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for all figures")
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    PRESETS["quick"] = TINY
     console, figures = Console(), dict[str, Any]()
     seeds = range(asked.seed, asked.seed + asked.bases)
     if asked.only != "planted":

@@ -86,7 +86,7 @@ def findings(run: RunFolder) -> tuple[str, ...]:
 
 
 def _latents(run: RunFolder) -> list[str]:
-    if run.result("features") is None:
+    if run.optional("features") is None:
         return []
     table = run.table("features", "features")
     switched = table[table["kind"].isin(CHANGED)]
@@ -97,24 +97,24 @@ def _latents(run: RunFolder) -> list[str]:
 
 
 def _sets(run: RunFolder) -> list[str]:
-    result = run.result("switches")
+    result = run.optional("switches")
     sets = [(one.name, _reported(one)) for one in result.behaviours] if result else []
     return [f"{name}: {len(s.units)} units of kind {s.kind}" for name, s in sets if s is not None]
 
 
 def _ways(run: RunFolder) -> list[str]:
-    result = run.result("bypass")
+    result = run.optional("bypass")
     ways = [(one.name, one.internal) for one in result.behaviours] if result else []
     return [f"{name}: {way.intervention} of {way.set}" for name, way in ways if way and way.may_support]
 
 
 def _switches(run: RunFolder) -> BehaviourSwitches | None:
-    result = run.result("switches")
+    result = run.optional("switches")
     return next((one for one in result.behaviours if one.name == BEHAVIOUR), None) if result else None
 
 
 def _bypass(run: RunFolder) -> BehaviourBypass | None:
-    result = run.result("bypass")
+    result = run.optional("bypass")
     return next((one for one in result.behaviours if one.name == BEHAVIOUR), None) if result else None
 
 
