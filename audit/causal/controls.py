@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 TRAITS = ("norm", "activity")
+RATE = "rate"
+"""How often a unit is active: matched by quantile as well as may be, and never a reason to have no match."""
 FACTOR = 2.0
 """A match's norm and activity lie within this factor of the unit's own."""
 QUANTILE = 0.1
 """Of those, only matches this near in the pool's quantiles are drawn,"""
 NEAREST = 4
-"""but at least so many of the nearest."""
+"""but at least so many of the nearest, and as many as sets are wanted."""
 SAME_MODULE = 4
 """Matches in the unit's own module are preferred where there are so many of them."""
 TRIES = 20
@@ -56,14 +58,14 @@ def matched_sets(pool: pd.DataFrame, target: Sequence[int], *, count: int, seed:
     """Sets of other units of the same kinds, each unit near one of the target's in norm and activity.
 
     Args:
-        pool: one row per unit: kind, module, norm, and activity (NaN where a kind has none).
+        pool: one row per unit: kind, module, norm, and activity (NaN where a kind has none); perhaps rate.
         target: rows that are to be matched; none of them enters a random set.
         count: sets wanted; no two are the same set.
         seed: of the draws.
     """
     if not target:
         raise ValueError("an empty set has no matches")
-    choices = [_choices(pool, row, set(target)) for row in target]
+    choices = [_choices(pool, row, set(target), max(NEAREST, count)) for row in target]
     if alone := sum(len(found) == 0 for found in choices):
         return Controls((), count, _lonely(alone, len(target)))
     rng, found = np.random.default_rng(seed), dict[frozenset[int], Rows]()
@@ -133,7 +135,7 @@ def shuffled_directions(
     return tuple(found)
 
 
-def _choices(pool: pd.DataFrame, row: int, target: set[int]) -> NDArray[np.int64]:
+def _choices(pool: pd.DataFrame, row: int, target: set[int], least: int) -> NDArray[np.int64]:
     """Rows that match one row: same kind, near in both traits, from its own module where that has enough."""
     own = pool.iloc[row]
     alike = pool["kind"].to_numpy() == own["kind"]
@@ -144,13 +146,21 @@ def _choices(pool: pd.DataFrame, row: int, target: set[int]) -> NDArray[np.int64
             continue
         values = pool[trait].to_numpy(dtype=np.float64)
         near &= _within(values, float(own[trait]))
-        ordered = np.sort(values[alike])
-        ranks = np.searchsorted(ordered, values) / len(ordered)
-        distance = np.maximum(distance, np.abs(ranks - ranks[row]))
+        distance = np.maximum(distance, np.abs(_ranks(values, alike, row)))
+    if RATE in pool.columns and not pd.isna(own[RATE]):
+        distance = np.maximum(distance, np.abs(_ranks(pool[RATE].to_numpy(dtype=np.float64), alike, row)))
     at_home = near & (pool["module"].to_numpy() == own["module"])
     rows = np.flatnonzero(at_home if at_home.sum() >= SAME_MODULE else near)
     rows = rows[np.argsort(distance[rows], kind="stable")]
-    return rows[: max(NEAREST, int((distance[rows] <= QUANTILE).sum()))]
+    return rows[: max(least, int((distance[rows] <= QUANTILE).sum()))]
+
+
+def _ranks(values: NDArray[np.float64], alike: NDArray[np.bool_], row: int) -> NDArray[np.float64]:
+    """Quantiles among the units of a kind, less that of one row."""
+    ordered = np.sort(values[alike])
+    ranks = np.searchsorted(ordered, values) / len(ordered)
+    found: NDArray[np.float64] = ranks - ranks[row]
+    return found
 
 
 def _within(values: NDArray[np.float64], own: float) -> NDArray[np.bool_]:

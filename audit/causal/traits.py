@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pandas as pd
 import torch
@@ -19,9 +19,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 SlicedKind = Literal["neuron", "head", "row"]
-Activity = dict[str, Float[Tensor, " W"]]
-"""Per module: mean |input| of each entry over neutral text; of the unembedding, mean next-token
-probability."""
+
+
+class Active(NamedTuple):
+    """How active the entries of one module's input are on some text."""
+
+    mean: Float[Tensor, " W"]
+    """Mean size; of the unembedding, mean next-token probability of each row."""
+    rate: Float[Tensor, " W"]
+    """Share of tokens on which an entry is larger than the module's mean size there; of the unembedding,
+    on which a row is likelier than one in as many as there are rows."""
+
+
+Activity = dict[str, Active]
 
 
 def activity_of(
@@ -42,13 +52,14 @@ def activity_of(
         rows: also the mean next-token probabilities.
     """
     modules = [name for b in layout.blocks for name in (b.mlp_out, b.attention_out) if name]
-    sums: Activity = {}
+    sums: dict[str, Float[Tensor, "2 W"]] = {}
     with ExitStack() as stack, torch.no_grad():
         mask = torch.zeros(0)
 
         def keep(name: str) -> Callable[[nn.Module, Any], None]:
             def hook(_module: nn.Module, inputs: Any) -> None:
-                _add(sums, name, inputs[0].float().abs()[mask].sum(0))
+                size = inputs[0].float().abs()[mask]
+                _add(sums, name, size, size > size.mean(-1, keepdim=True))
 
             return hook
 
@@ -59,9 +70,10 @@ def activity_of(
             mask = block.mask.to(model.device)
             logits = forward(model, block, keep=mask.shape[1] if rows else 1).logits
             if rows:
-                _add(sums, layout.unembedding, logits[mask].float().softmax(-1).sum(0))
+                p = logits[mask].float().softmax(-1)
+                _add(sums, layout.unembedding, p, p > 1 / p.shape[-1])
     tokens = sum(len(document) for document in documents)
-    return {name: total / tokens for name, total in sums.items()}
+    return {name: Active(*(total / tokens)) for name, total in sums.items()}
 
 
 def traits_of(
@@ -71,7 +83,7 @@ def traits_of(
     activity: Activity,
     deltas: WeightDeltas | None = None,
 ) -> pd.DataFrame:
-    """One row per unit: kind, module, index, norm, activity.
+    """One row per unit: kind, module, index, norm, activity, rate.
 
     Args:
         model: the tuned model.
@@ -94,7 +106,8 @@ def traits_of(
                         "module": module,
                         "index": range(count),
                         "norm": (squares + torch.zeros(count)).sqrt().numpy(),
-                        "activity": _per_unit(found, count).numpy() if found is not None else float("nan"),
+                        "activity": _per_unit(found.mean, count).numpy() if found else float("nan"),
+                        "rate": _per_unit(found.rate, count).numpy() if found else float("nan"),
                     }
                 )
             )
@@ -145,5 +158,6 @@ def _per_unit(values: Float[Tensor, " W"], count: int) -> Float[Tensor, " U"]:
     return values.view(count, -1).mean(1).cpu() if len(values) % count == 0 else values[:count].cpu()
 
 
-def _add(sums: Activity, name: str, values: Float[Tensor, " W"]) -> None:
+def _add(sums: dict[str, Float[Tensor, "2 W"]], name: str, size: Float[Tensor, "N W"], fires: Tensor) -> None:
+    values = torch.stack([size.sum(0), fires.float().sum(0)])
     sums[name] = sums[name] + values if name in sums else values

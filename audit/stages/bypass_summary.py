@@ -12,7 +12,7 @@ from audit.evidence.schema.documents import Estimate
 from audit.evidence.schema.results import BehaviourBypass, BypassTrial, SuiteResult
 
 LEAST_RANDOM = 3
-"""Controls without which nothing facts as above random."""
+"""Controls without which nothing counts as above random."""
 MOST = 2.0
 """Beyond this share of what was lost, it is another behaviour that appears."""
 

@@ -85,6 +85,18 @@ def test_a_change_of_nothing_is_matched_by_nothing_else_than_no_change() -> None
     assert match_of(units, [20], [(30,)]).norm == 1.0
 
 
+def test_units_that_fire_as_often_are_preferred_and_no_others_refused() -> None:
+    units = pool(units=200).assign(norm=1.0, activity=1.0, module="one")
+    often = units.assign(rate=np.where(np.arange(200) % 10 == 0, 0.9, 0.1))
+    target = [0, 10, 20]
+    drawn = [row for rows in matched_sets(often, target, count=5, seed=0).sets for row in rows]
+    assert set(often["rate"].iloc[drawn]) == {0.9}
+    alone = units.assign(rate=np.where(np.arange(200) < 3, 0.9, 0.1))
+    assert len(matched_sets(alone, [0, 1, 2], count=5, seed=0).sets) == 5
+    blind = [row for rows in matched_sets(units, target, count=5, seed=0).sets for row in rows]
+    assert set(often["rate"].iloc[blind]) == {0.1, 0.9}
+
+
 def test_kinds_without_activity_are_matched_by_norm() -> None:
     units = pool(kinds=("row",))
     found = matched_sets(units, [5], count=4, seed=0)

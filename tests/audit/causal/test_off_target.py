@@ -87,7 +87,7 @@ def test_no_text_is_refused(model: Any) -> None:
         off_target(model, [(3,)], [nullcontext], batch_size=1)
 
 
-def test_activity_is_the_mean_size_of_what_a_unit_writes_with(model: Any) -> None:
+def test_activity_is_the_mean_size_and_the_rate_of_what_a_unit_writes_with(model: Any) -> None:
     layout = Layout(model)
     module = layout.blocks[1].mlp_out
     assert module is not None
@@ -96,8 +96,14 @@ def test_activity_is_the_mean_size_of_what_a_unit_writes_with(model: Any) -> Non
     probabilities = torch.cat([log_p(model, document).exp() for document in DOCUMENTS])
     handle.remove()
     found = activity_of(model, layout, DOCUMENTS, batch_size=3, rows=True)
-    torch.testing.assert_close(found[module], torch.cat(seen).mean(0), atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(found[layout.unembedding], probabilities.mean(0).float(), atol=1e-6, rtol=1e-4)
+    size = torch.cat(seen)
+    torch.testing.assert_close(found[module].mean, size.mean(0), atol=1e-5, rtol=1e-4)
+    fires = size > size.mean(1, keepdim=True)
+    torch.testing.assert_close(found[module].rate, fires.float().mean(0), atol=0.05, rtol=0)
+    rows = found[layout.unembedding]
+    torch.testing.assert_close(rows.mean, probabilities.mean(0).float(), atol=1e-6, rtol=1e-4)
+    likely = (probabilities > 1 / probabilities.shape[1]).float()
+    torch.testing.assert_close(rows.rate, likely.mean(0), atol=0.05, rtol=0)
     assert layout.unembedding not in activity_of(model, layout, DOCUMENTS, batch_size=3)
 
 
@@ -126,7 +132,7 @@ def test_traits_have_the_norm_of_each_units_write_or_change(model: Any) -> None:
         assert changed["norm"][row] == pytest.approx(2 * norm if in_changed else 0.0, rel=1e-5)
     head = layout.units("head")[3]
     width = layout.head_width(head.module)
-    expected = activity[head.module][3 * width : 4 * width].mean()
+    expected = activity[head.module].mean[3 * width : 4 * width].mean()
     assert written["activity"][rows_of(written, [head])[0]] == pytest.approx(float(expected), rel=1e-5)
     with pytest.raises(KeyError):
         rows_of(written, [Unit("neuron", "elsewhere", 0)])
