@@ -66,17 +66,11 @@ def run_compare(config: CompareConfig, progress: Progress) -> RunFolder:
         changed = {"suites": suites, "behaviours": dumped(behaviours)}
         stage("elicit", partial(elicit.run, behaviours), **changed)
         known = stage("directions", directions.run, suites=suites)
-        latents = stage(
-            "features", partial(features.run, behaviours=behaviours), **_of_features(audit), **changed
-        )
-        located = {**changed, "features": dumped(latents)}
-        units = stage("switches", partial(switches.run, behaviours=behaviours), **located)
-        ways = stage(
-            "bypass",
-            partial(bypass.run, behaviours=behaviours, switches=units),
-            **located,
-            switches=dumped(units),
-        )
+        looked = partial(features.run, behaviours=behaviours)
+        stage("features", looked, **changed, **_of_features(audit))
+        units = stage("switches", partial(switches.run, behaviours=behaviours), **changed)
+        tried = partial(bypass.run, behaviours=behaviours, switches=units)
+        ways = stage("bypass", tried, **changed, switches=dumped(units))
         evidence = [dumped(found) for found in (behaviours, known, ways)]
         stage("verdict", partial(verdict.run, behaviours, known, ways), evidence=evidence)
         run.write_claims(compare_claims(run))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -31,6 +31,8 @@ WAYS = {
     "revert": "with the base's weights: ",
     "reading_base": "with the base's activations: ",
 }
+SHOWN = 3
+"""Latents of a kind that are named; the table has all."""
 CHANGED_KINDS = ("base only", "tuned only", "rotated", "silenced", "unsure")
 
 
@@ -96,11 +98,27 @@ def _direction(found: ConceptDirections) -> str:
 def _features(result: FeaturesResult) -> Lines:
     for found in result.hooks:
         yield _hook(found)
+        yield from _latents(found)
     reached = ", ".join(f"{null.kl_reached:.3g}" for null in result.nulls)
     if result.nulls:
         target = f"the tuned model is {result.nulls[0].kl_target:.3g} nats per token from the base"
         yield f"{len(result.nulls)} benign fine-tune(s) as the null, at {reached}; {target}"
     yield from (f"not measured: {what}" for what in result.not_measured)
+
+
+def _latents(found: HookFeatures) -> Lines:
+    for one in found.findings[:SHOWN]:
+        recurs = "" if one.seed_recurrence is None else f", in {one.seed_recurrence:.0%} of other seeds"
+        yield f"latent {one.latent} of {found.hook} is {one.kind}: q {one.q_value:.2g}{recurs}"
+    for lost in found.silenced[:SHOWN]:
+        went = f"{lost.effect_base:.3g} to {lost.effect_tuned:.3g}, q {lost.q_value:.2g}"
+        yield f"latent {lost.latent} of {found.hook} is silenced: on {lost.behaviour} from {went}"
+    if (more := _beyond(found.findings) + _beyond(found.silenced)) > 0:
+        yield f"{more} more latents of {found.hook} in the table features"
+
+
+def _beyond(found: Sequence[object]) -> int:
+    return max(0, len(found) - SHOWN)
 
 
 def _hook(found: HookFeatures) -> str:

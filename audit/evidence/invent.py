@@ -92,7 +92,7 @@ def _value(name: str, kind: Any, rng: np.random.Generator, place: int = 0) -> An
         return invented_document(kind, rng, place)
     makers: dict[Any, Callable[[], Any]] = {
         bool: lambda: name in ALWAYS or bool(rng.random() < 0.5),
-        int: lambda: int(rng.integers(1, 12)),
+        int: lambda: place if name == "latent" else int(rng.integers(1, 12)),
         float: lambda: round(float(rng.random()), 4),
         str: lambda: _chosen(CHOICES.get(name, (f"invented {name}",)), place),
         Any: lambda: None,

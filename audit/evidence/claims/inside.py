@@ -66,6 +66,7 @@ def features(ledger: Ledger, result: FeaturesResult) -> None:
     for i, found in enumerate(result.hooks):
         _health(ledger, found, f"/hooks/{i}", f"features/{found.hook}")
         _findings(ledger, found, len(result.nulls), f"/hooks/{i}", f"features/{found.hook}")
+        _latents(ledger, found, f"/hooks/{i}", f"features/{found.hook}")
     for i, null in enumerate(result.nulls):
         statement = (
             f"Benign fine-tune {null.seed} lies {null.kl_reached:.3g} nats per token from the base; "
@@ -108,4 +109,21 @@ def _findings(ledger: Ledger, found: HookFeatures, nulls: int, at: str, name: st
             n=found.live,
             null=null,
             preconditions=gate,
+        )
+
+
+def _latents(ledger: Ledger, found: HookFeatures, at: str, name: str) -> None:
+    for i, one in enumerate(found.findings):
+        statement = f"Latent {one.latent} at {found.hook} is {one.kind} (q = {one.q_value:.2g})."
+        pointer, test = f"{at}/findings/{i}/q_value", "benign fine-tunes and shuffled labels, the larger p"
+        ledger.add(f"{name}/latent/{one.latent}", "features", pointer, statement, one.q_value, test=test)
+    for i, lost in enumerate(found.silenced):
+        statement = (
+            f"Latent {lost.latent} at {found.hook} is active as before, but what it writes towards "
+            f"{lost.behaviour} went from {lost.effect_base:.3g} to {lost.effect_tuned:.3g} (difference "
+            f"[{lost.low:.3g}, {lost.high:.3g}], q = {lost.q_value:.2g})."
+        )
+        pointer, test = f"{at}/silenced/{i}/effect_tuned", "attribution on the fit half, both models"
+        ledger.add(
+            f"{name}/silenced/{lost.latent}", "features", pointer, statement, lost.effect_tuned, test=test
         )
