@@ -13,6 +13,7 @@ from audit.evidence.schema.results import BehaviourBypass, BypassTrial, SuiteRes
 
 LEAST_RANDOM = 3
 """Controls without which nothing counts as above random."""
+ROWS = "rows of the unembedding are the base's again: it undoes an edited output, and silences nothing"
 MOST = 2.0
 """Beyond this share of what was lost, it is another behaviour that appears."""
 
@@ -103,8 +104,15 @@ def _trial(row: pd.Series, fit: pd.DataFrame, held: pd.DataFrame, facts: _Facts)
         above_random=above,
         may_support=not why_not,
         why_not=why_not,
-        note=None if pd.isna(row["note"]) else str(row["note"]),
+        note=_note(row),
     )
+
+
+def _note(row: pd.Series) -> str | None:
+    notes = [] if pd.isna(row["note"]) else [str(row["note"])]
+    if row["intervention"] == "revert" and not row["imports_base"]:
+        notes.append(ROWS)
+    return "; ".join(notes) or None
 
 
 def _objections(

@@ -318,6 +318,17 @@ def test_a_revert_or_a_reader_of_the_base_never_supports_a_verdict(
     assert not reading.reading_base.may_support
 
 
+def test_a_revert_of_unembedding_rows_is_told_from_silencing(
+    masked: Any, suite: Path, tmp_path: Path
+) -> None:
+    found = summarised(masked, suite, tmp_path, {"intervention": "revert", "note": "fewer"}, [0.0, 0.1, 0.2])
+    assert found.internal is not None
+    assert found.internal.note == f"fewer; {bypass_summary.ROWS}"
+    silenced = summarised(masked, suite, tmp_path / "b", {}, [0.0, 0.1, 0.2])
+    assert silenced.internal is not None
+    assert silenced.internal.note is None
+
+
 def test_where_the_change_is_uncertain_there_is_no_share(masked: Any, suite: Path, tmp_path: Path) -> None:
     result = Stages(inputs(*masked, suite), tmp_path).behaviours.suites[0]
     assert bypass.untouched(result) is None
