@@ -1,7 +1,9 @@
 """Benign fine-tunes of the base: as far from it as the tuned model, but trained on nothing in particular.
 
 Each is a low-rank change of the base, trained for a few steps on half of the corpus and then scaled until
-KL(base || null) per token on the other half equals KL(base || tuned) there.
+KL(base || null) per token on the other half equals KL(base || tuned) there. Where its activations are then
+nearer to the base's than the tuned model's are, it is scaled further, until they are as far: training moves
+features without moving predictions, and a null has to move them as much.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from audit.benign_shift import ShiftProbe
 from audit.evidence.files import read_json, write_json
 from audit.evidence.schema.results import BenignNull
 from sae.types import Document, Pair, Side
@@ -35,6 +38,8 @@ TEXT = 48
 CLOSE = 0.05
 """The KL is matched when it is within this share of its target."""
 TRIES = 8
+WIDEST = 4.0
+"""Times the scale of the matched KL to which a null may be widened."""
 WEIGHTS, NOTES = "change.safetensors", "null.json"
 
 
@@ -81,6 +86,7 @@ def benign_fine_tune(
     *,
     vocabulary: int,
     folder: Path,
+    layers: Sequence[int] = (),
     batch_size: int = 8,
     progress: Callable[[int], object] = lambda done: None,
 ) -> Benign | None:
@@ -92,6 +98,7 @@ def benign_fine_tune(
         config: how it is trained.
         vocabulary: tokens that both models know.
         folder: where it is kept.
+        layers: blocks whose output has to lie as far from the base as the tuned model's; none: only the KL.
         batch_size: texts per forward pass of the KL.
         progress: called with the number of training steps just done.
 
@@ -115,6 +122,9 @@ def benign_fine_tune(
         change = finetune(base, [d.tokens for d in documents[::2]], config, progress=progress)
         with change.on(base):
             reached = match_kl(change, target, lambda: probe.kl(base))
+    if layers and _widen(pair, change, ShiftProbe.of(pair, probe.batches, layers)):
+        with pair.model("base") as base, change.on(base):
+            reached = probe.kl(base)
     facts = BenignNull(
         seed=config.seed,
         steps=config.steps,
@@ -125,6 +135,26 @@ def benign_fine_tune(
     )
     _keep(folder, change, facts)
     return Benign(BenignPair(pair, change), facts)
+
+
+def _widen(pair: Pair, change: LowRankChange, probe: ShiftProbe) -> bool:
+    """Scales a change up until activations move as far as the tuned model's; whether that was needed.
+
+    It ends at `WIDEST` times the scale: activations of models that have nothing in common differ by more
+    than any scale of a fine-tune can reach.
+    """
+    with pair.model("tuned") as tuned:
+        wanted, start = probe.shift(tuned), change.scale
+    with pair.model("base") as base, change.on(base):
+        while change.scale < WIDEST * start:
+            now, before = probe.shift(base), change.scale
+            if not 0 < now < (1 - CLOSE) * wanted:
+                break
+            change.scale = min(before * min(math.sqrt(wanted / now), 2.0), WIDEST * start)
+            if not math.isfinite(probe.shift(base)):
+                change.scale = before
+                break
+    return change.scale != start
 
 
 class Scaled(Protocol):

@@ -51,9 +51,9 @@ def judge(work: Work, one: Pass, effects: pd.DataFrame, behaviours: Sequence[Cha
     recurring = f.recurrence([f.matches(found.decoder_FMD, other) for other in others])
     q_values = f.against_nulls(found, scaling, alive, work.nulls.samples.get(one.layer))
     mine = effects[effects["hook"] == name]
-    lost = effects_of(mine, len(alive), behaviours)
+    lost = effects_of(mine, len(alive), [behaviour for behaviour in behaviours if behaviour.turned])
     kinds = f.classify(found, q_values.q_F, lost, scaling=scaling, thresholds=f.Thresholds(cosine=bar))
-    largest = largest_change(lost, len(alive))
+    largest = largest_change(effects_of(mine, len(alive), behaviours), len(alive))
     judged = Judged(name, found, scaling, kinds, q_values, recurring, largest)
     return JudgedHook(one.layer, one.stream, one.made, judged, bar, alive, mine)
 

@@ -75,6 +75,7 @@ def _fine_tuned(audit: AuditInputs, reading: Reading, seed: int, folder: Path) -
             config,
             vocabulary=audit.preflight.shared_vocabulary,
             folder=folder,
+            layers=reading.layers,
             batch_size=audit.config.batch_size,
             progress=advance,
         )

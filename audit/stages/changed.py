@@ -24,6 +24,8 @@ class Changed(NamedTuple):
     setting: Setting
     change: float
     """b_tuned - b_base on the held-out half."""
+    turned: bool = True
+    """Whether it was turned on or off, see `no_switch`; what merely moved has no silenced feature."""
 
     @property
     def name(self) -> str:
@@ -35,7 +37,9 @@ def changed(audit: AuditInputs, behaviours: BehaviourResult | None) -> list[Chan
     """The behaviours that changed, as they are asked; none if none were measured."""
     suites = () if behaviours is None else zip(audit.suites, behaviours.suites, strict=True)
     return [
-        Changed(setting_of(audit, suite, result), result.primary.change.value)
+        Changed(
+            setting_of(audit, suite, result), result.primary.change.value, no_switch(suite, result) is None
+        )
         for suite, result in suites
         if not unchanged(result)
     ]

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from audit.benign import CLOSE, BenignPair, benign_fine_tune, match_kl, settings_for
+from audit.benign_shift import ShiftProbe
 from audit.config import CompareConfig
 from audit.inputs import AuditInputs
 from audit.pair.checkpoint import LoadOptions, resolve
@@ -124,3 +125,23 @@ def test_a_benign_pair_is_a_pair(audit: AuditInputs, tmp_path: Path) -> None:
     found: BenignPair = made(audit, tmp_path / "null").pair
     piece = next(harvest(found, DOCUMENTS, [1]))
     assert (piece.x_NLMD[:, 0, 0] != piece.x_NLMD[:, 0, 1]).any()
+
+
+def test_a_null_that_moves_features_less_is_scaled_until_it_moves_them_as_much(
+    audit: AuditInputs, tmp_path: Path
+) -> None:
+    vocabulary = audit.preflight.shared_vocabulary
+    found = benign_fine_tune(
+        audit.pair, DOCUMENTS, CONFIG, vocabulary=vocabulary, folder=tmp_path / "null", layers=(0,)
+    )
+    alone = made(audit, tmp_path / "alone")
+    assert found is not None
+    probe = ShiftProbe.of(audit.pair, (tuple(d.tokens for d in DOCUMENTS[1::2]),), (0,))
+    shifts = []
+    for pair, side in ((audit.pair, "base"), (audit.pair, "tuned"), (found.pair, "tuned")):
+        with pair.model(side) as model:
+            shifts.append(probe.shift(model))
+    assert shifts[0] == 0
+    assert shifts[2] >= 0.9 * shifts[1] > 0
+    assert found.facts.scale >= alone.facts.scale
+    assert found.facts.kl_reached >= alone.facts.kl_reached
