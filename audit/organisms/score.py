@@ -48,14 +48,6 @@ class Score:
     """The chosen bypass that uses nothing of the base but rows of the unembedding."""
     revert: Way | None
 
-    @property
-    def best(self) -> Way | None:
-        """Of both ways the one that brings back more; the internal one where they are within .1."""
-        ways = [way for way in (self.internal, self.revert) if way is not None]
-        if self.internal and self.internal.recovered >= 0.9:
-            return self.internal
-        return max(ways, key=lambda way: way.recovered, default=None)
-
 
 def score(run: RunFolder, truth: Organism) -> Score:
     """Holds a finished run of base and child against the child's manifest.
