@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from sae.types import Document, Side
 
 SIDES: tuple[Side, Side] = ("base", "tuned")
-SHIPPED = "embedded-base.jsonl.gz"
-"""Sample of the embedded base that ships: with it an audit of that base samples from the tuned model only."""
+SHIPPED = ("embedded-base.jsonl.gz", "embedded-tuned.jsonl.gz")
+"""Samples of the embedded pair that ship: an audit of these models samples only what is missing."""
 MAX_TOKENS = 256
 """Longer documents are cut into windows of at most this many tokens."""
 TEXT_TOKENS = 128
@@ -98,10 +98,9 @@ def check_corpus(entries: tuple[str, ...]) -> None:
                 raise UsageError("The corpus has no text in it.", where=entry, fix="give a file with text")
 
 
-def shipped_sample() -> bytes:
-    """The shipped sample of the embedded base, as JSONL."""
-    content = (resources.files("audit.sampled_text") / SHIPPED).read_bytes()
-    return gzip.decompress(content)
+def shipped_sample(name: str = SHIPPED[0]) -> bytes:
+    """A shipped sample, of the embedded base by default, as JSONL."""
+    return gzip.decompress((resources.files("audit.sampled_text") / name).read_bytes())
 
 
 def _digest(entry: str) -> str | None:
@@ -143,7 +142,7 @@ class _Texts:
         return _described(found, "sampled from the base and from the tuned model in turn, plain and as chats")
 
     def _own(self, side: Side, tokens: int, cache: Path) -> list[Record]:
-        """Text of one model: of the embedded base what ships, and what is missing sampled."""
+        """Text of one model: of the embedded pair what ships, and what is missing sampled."""
         from audit.sampling import sample_into
         from sae.records import jsonl_records
 
@@ -215,10 +214,12 @@ class _Texts:
 def _shipped_for(audit: AuditInputs, side: Side) -> Iterator[Record]:
     from sae.records import jsonl_records
 
-    text = shipped_sample().decode()
-    meta = json.loads(text.partition("\n")[0])["meta"]
-    if side == "base" and meta["identity"] == audit.base.identity:
-        yield from jsonl_records(text, "sampled from the embedded base")
+    identity = (audit.base if side == "base" else audit.tuned).identity
+    for name in SHIPPED:
+        text = shipped_sample(name).decode()
+        meta = json.loads(text.partition("\n")[0])["meta"]
+        if meta["identity"] == identity:
+            yield from jsonl_records(text, f"sampled from {meta['model']}")
 
 
 def _described(found: tuple[Document, ...], origin: str) -> Corpus:

@@ -50,6 +50,8 @@ class Effort:
     """Units of a set."""
     grafts: int
     """Modules that are grafted, the strongest attributions first."""
+    checked: int
+    """Modules whose writes are checked and, where one gradient misleads, integrated."""
     random_sets: int
     draws: int
     seed: int
@@ -221,7 +223,7 @@ class Switch:
     def _checked_writes(self, units: Sequence[Unit]) -> dict[str, list[ModuleWrites]]:
         """Writes in base and tuned model, integrated where one gradient misleads, of the strongest modules.
 
-        As many modules as are grafted: those in which the listed units' writes changed most.
+        Of those in which the listed units' writes changed most.
         """
         by_side = (self.attribution.writes_base, self.attribution.writes_tuned)
         changes: dict[str, float] = {}
@@ -229,7 +231,7 @@ class Switch:
             base, tuned = (w.of(unit) if w else None for w in by_side)
             if base is not None and tuned is not None:
                 changes[unit.module] = changes.get(unit.module, 0.0) + abs(tuned - base)
-        modules = sorted(changes, key=lambda name: -changes[name])[: self.effort.grafts]
+        modules = sorted(changes, key=lambda name: -changes[name])[: self.effort.checked]
         found: dict[str, list[ModuleWrites]] = {module: [] for module in modules}
         title = self._title("checking writes")
         with self.progress.task(title, len(SIDES) * len(modules)) as advance:

@@ -13,7 +13,7 @@ from audit.stages.behaviour import templates_of
 if TYPE_CHECKING:
     from audit.causal.bypass import Setting
 
-FIT_ITEMS: dict[PresetName, int] = {"quick": 60, "standard": 160, "deep": 512}
+FIT_ITEMS: dict[PresetName, int] = {"quick": 40, "standard": 160, "deep": 512}
 """Items of the fit half that a search, or an attribution, runs."""
 SIGNIFICANCE = 0.05
 

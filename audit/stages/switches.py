@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 GRAFTS: dict[PresetName, int] = {"quick": 4, "standard": 16, "deep": 64}
 """Modules that are grafted."""
+CHECKED: dict[PresetName, int] = {"quick": 1, "standard": 16, "deep": 64}
+"""Modules whose units' writes are held against silencing the module; a dozen passes over the items each."""
 ADAPTERS = "an adapter that multiplies instead of adding: its changes cannot be taken back unit by unit"
 PARTS = ("units", "grafts")
 
@@ -90,6 +92,7 @@ class _Inputs:
             items=FIT_ITEMS[config.preset],
             largest=preset.search_units,
             grafts=GRAFTS[config.preset],
+            checked=CHECKED[config.preset],
             random_sets=preset.random_sets,
             draws=preset.draws,
             seed=config.seed,

@@ -14,9 +14,11 @@ from audit.pair.checkpoint import GGUF_SOURCE
 from sae.corpus import Reader, documents
 from sae.records import jsonl_records
 
+BASE, TUNED = corpora.SHIPPED
 
-def lines() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in corpora.shipped_sample().decode().split("\n") if line]
+
+def lines(name: str = BASE) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in corpora.shipped_sample(name).decode().split("\n") if line]
 
 
 def test_the_shipped_sample_binds_to_the_embedded_base() -> None:
@@ -26,14 +28,15 @@ def test_the_shipped_sample_binds_to_the_embedded_base() -> None:
     assert (meta["form"], meta["seed"], meta["device"]) == ("both", 0, "cpu")
 
 
-def test_it_is_small_and_has_both_forms() -> None:
+@pytest.mark.parametrize(("name", "wanted"), [(BASE, 40_000), (TUNED, 8_000)])
+def test_it_is_small_and_has_both_forms(name: str, wanted: int) -> None:
     folder = resources.files("audit.sampled_text")
-    assert len((folder / corpora.SHIPPED).read_bytes()) < 300_000
-    assert "audit sample demo" in (folder / "README.md").read_text(encoding="utf-8")
-    _, *texts = lines()
+    assert len((folder / name).read_bytes()) < 200_000
+    assert name.removesuffix(".gz") in (folder / "README.md").read_text(encoding="utf-8")
+    _, *texts = lines(name)
     tokens = [len(text["tokens"]) for text in texts]
     chats = [len(text["tokens"]) for text in texts if "messages" in text]
-    assert 39_000 < sum(tokens) < 41_000
+    assert wanted <= sum(tokens) < 1.03 * wanted
     assert 0.4 < len(chats) / len(tokens) < 0.6
     assert len({tuple(text["tokens"]) for text in texts}) == len(texts)
 
@@ -52,7 +55,7 @@ def test_it_decodes_to_its_own_text(embedded_base: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_audit_of_the_embedded_base_need_not_sample_from_it(
+def test_a_quick_audit_of_the_embedded_pair_samples_nothing(
     shared_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from audit.config import PRESETS, CompareConfig
@@ -60,19 +63,14 @@ def test_an_audit_of_the_embedded_base_need_not_sample_from_it(
     from audit.pair.checkpoint import LoadOptions, resolve
     from audit.pair.preflight import compare
 
-    asked: list[tuple[str, int]] = []
-
-    def sample_into(path: Path, meta: Any, make: Any, model: Any, tokens: int, advance: Any) -> int:
-        asked.append((meta["side"], tokens))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join(map(json.dumps, lines()[1:])))
-        return tokens
+    def sample_into(*_: Any) -> int:
+        raise AssertionError("it sampled")
 
     monkeypatch.setattr("audit.sampling.sample_into", sample_into)
     sides = [resolve(f"embedded:{side}", LoadOptions()) for side in ("base", "tuned")]
     config = CompareConfig(base="embedded:base", tuned="embedded:tuned", preset="quick")
     found = corpora.corpus(AuditInputs(config, *sides, compare(*sides), ()), tmp_path)
     half = PRESETS["quick"].corpus_tokens // 2
-    assert asked == [("tuned", half)]
-    own = [len(d.tokens) for d in found.documents if "embedded base" in d.source]
-    assert sum(own) == pytest.approx(half, rel=0.05)
+    for model in ("demo", "embedded:tuned"):
+        own = [len(d.tokens) for d in found.documents if f"sampled from {model}" in d.source]
+        assert sum(own) == pytest.approx(half, rel=0.12)

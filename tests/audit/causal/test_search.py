@@ -82,7 +82,7 @@ def test_a_planted_edit_of_low_rank_is_a_component(plant: Any) -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_changes_everywhere_are_in_no_small_set(plant: Any, architecture: str, seed: int) -> None:
     world = plant([], architecture, noise=0.3, seed=seed)
-    effort = Effort(items=64, largest=2, grafts=1, random_sets=3, draws=200, seed=0, batch_size=16)
+    effort = Effort(items=64, largest=2, grafts=1, checked=1, random_sets=3, draws=200, seed=0, batch_size=16)
     setting = Setting(world.suite, "plain", None, world.pair.tokenizer_, len(world.pair.tokenizer_))
     switch = Switch(world.pair, world.deltas, setting, effort, Silent())
     components = next(f for f in switch.kinds if f.kind == "component")
