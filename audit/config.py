@@ -35,6 +35,8 @@ class Preset:
     """Dictionaries trained per hook point, for the recurrence of features."""
     benign_nulls: int
     """Benign fine-tunes of the base that the features are held against."""
+    held_items: int | None
+    """Held-out items on which interventions are run, of all entities in turn; None: all."""
     random_sets: int
     """Matched random sets that each intervention is held against."""
     search_units: int
@@ -50,9 +52,10 @@ PRESETS: dict[PresetName, Preset] = {
         hook_points=1,
         latents=1024,
         active_latents=32,
-        dictionary_steps=300,
+        dictionary_steps=200,
         dictionary_seeds=2,
         benign_nulls=1,
+        held_items=72,
         random_sets=5,
         search_units=16,
     ),
@@ -67,6 +70,7 @@ PRESETS: dict[PresetName, Preset] = {
         dictionary_steps=2000,
         dictionary_seeds=2,
         benign_nulls=2,
+        held_items=None,
         random_sets=10,
         search_units=64,
     ),
@@ -81,6 +85,7 @@ PRESETS: dict[PresetName, Preset] = {
         dictionary_steps=10_000,
         dictionary_seeds=3,
         benign_nulls=5,
+        held_items=None,
         random_sets=20,
         search_units=256,
     ),

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.behaviours.load import chosen_suites
-from audit.config import CompareConfig, InterveneConfig
+from audit.config import PRESETS, CompareConfig, InterveneConfig
 from audit.errors import RunFolderError, UsageError
 from audit.evidence.run import RunFolder, open_run
 from audit.evidence.schema.documents import ModelRecord
@@ -59,12 +59,13 @@ def run_intervene(config: InterveneConfig, progress: Progress) -> Repeated:
     run = open_run(Path(config.run))
     tuned, chosen = _tuned(run), _tried(run)
     suites = _suites(run)
+    held = PRESETS[_settings(run)["preset"]].held_items
     untouched, rows = {}, []
     with _bench(config, run, tuned, progress) as bench:
         from audit.causal.repeat import Repeater
 
         for name, template in chosen.items():
-            one = Repeater(run, suites[name], bench, template, config.batch_size)
+            one = Repeater(run, suites[name], bench, template, config.batch_size, held)
             with progress.task(f"{suites[name].card.title}: interventions", one.work) as advance:
                 found = one.repeats(advance)
             untouched[name] = found.untouched

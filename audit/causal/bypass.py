@@ -68,9 +68,13 @@ class Setting:
     template: str | None
     tokenizer: PreTrainedTokenizerBase
     vocabulary: int
+    held_items: int | None = None
+    """Items of the held-out half that are used, at most; None: all."""
 
     def objective(self, split: Literal["train", "test"], items: int | None = None) -> Objective:
         """One half of the suite, or some items of it."""
+        if items is None and split == "test":
+            items = self.held_items
         suite = self.suite if items is None else fewer_items(self.suite, split, items)
         return Objective.of(
             suite, self.tokenizer, template=self.template, split=split, vocabulary=self.vocabulary

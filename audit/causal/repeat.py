@@ -69,11 +69,14 @@ class Repeater:
     template: str
     """Form in which the run asked it."""
     batch_size: int
+    held_items: int | None = None
+    """Held-out items that the run used, at most."""
 
     def __post_init__(self) -> None:
         vocabulary = self.run.result("preflight").shared_vocabulary
         template = self.bench.templates[self.template]
-        setting = Setting(self.suite, self.template, template, self.bench.tokenizer, vocabulary)
+        asked = (self.suite, self.template, template, self.bench.tokenizer, vocabulary)
+        setting = Setting(*asked, self.held_items)
         self.objective: Objective = setting.objective("test")
         doses = self.run.table("bypass", "doses")
         self.chosen: pd.DataFrame = doses[(doses["behaviour"] == self.name) & doses["chosen"]]

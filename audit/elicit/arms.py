@@ -105,7 +105,7 @@ class Effort:
 
 EFFORTS: dict[PresetName, Effort] = {
     "quick": Effort(
-        items=36,
+        items=24,
         prefills=("agree",),
         systems=("open", NEUTRAL),
         shots=(4,),

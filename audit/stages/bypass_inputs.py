@@ -19,7 +19,7 @@ from audit.evidence.schema import TABLES
 from audit.evidence.schema.results import BehaviourResult, SuiteResult, SwitchesResult
 from audit.evidence.stage import StageFolder
 from audit.inputs import AuditInputs
-from audit.stages.behaviour import templates_of
+from audit.stages.changed import setting_of
 from audit.stages.openings import starts
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from audit.causal.arms import Arm
-    from audit.causal.bypass import Bypass, Effort, Other, Setting
+    from audit.causal.bypass import Bypass, Effort, Other
     from audit.causal.deltas import Deltas
     from audit.causal.residual_edits import Steering
 
@@ -68,7 +68,7 @@ class BypassInputs:
             from audit.causal.steering_file import save_steering
 
             suite, result = self._pairs[name]
-            setting, arms = self._setting(suite, result), self._arms(suite, result)
+            setting, arms = setting_of(self.audit, suite, result), self._arms(suite, result)
             if any(arm.whole.steering for arm in arms):
                 with replacing(self._directions_part(name)) as path:
                     save_steering(arms, path)
@@ -177,20 +177,12 @@ class BypassInputs:
     def _directions_part(self, name: str) -> Path:
         return self.folder.parts / DIRECTIONS / f"{name}.safetensors"
 
-    def _setting(self, suite: Suite, result: SuiteResult) -> Setting:
-        from audit.causal.bypass import Setting
-
-        pair, name = self.audit.pair, result.primary_template
-        known = templates_of(*(_template(pair.tokenizer(side)) for side in ("base", "tuned")))
-        return Setting(
-            suite, name, known[name], pair.tokenizer("tuned"), self.audit.preflight.shared_vocabulary
-        )
-
     def _other(self, suite: Suite, result: SuiteResult) -> Other:
         from audit.causal.bypass import Other
 
         items = OTHER_ITEMS[self.audit.config.preset]
-        return Other(self._setting(suite, result).objective("test", items), suite.card.equivalence_band)
+        asked = setting_of(self.audit, suite, result).objective("test", items)
+        return Other(asked, suite.card.equivalence_band)
 
     def _arms(self, suite: Suite, result: SuiteResult) -> list[Arm]:
         from audit.causal.arms import direction_arm, unit_arms

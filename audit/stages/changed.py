@@ -70,7 +70,8 @@ def setting_of(audit: AuditInputs, suite: Suite, result: SuiteResult) -> Setting
     templates = (audit.pair.tokenizer(side).chat_template for side in ("base", "tuned"))
     known = templates_of(*(text if isinstance(text, str) else None for text in templates))
     vocabulary = audit.preflight.shared_vocabulary
-    return Setting(suite, name, known[name], audit.pair.tokenizer("tuned"), vocabulary)
+    tokenizer, held = audit.pair.tokenizer("tuned"), audit.preset.held_items
+    return Setting(suite, name, known[name], tokenizer, vocabulary, held)
 
 
 def no_switch(suite: Suite, result: SuiteResult) -> str | None:

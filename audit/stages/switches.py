@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 GRAFTS: dict[PresetName, int] = {"quick": 4, "standard": 16, "deep": 64}
 """Modules that are grafted."""
+FEWER_SETS = 3
+"""Random sets, each matched in size and again in norm, in the preset quick."""
 CHECKED: dict[PresetName, int] = {"quick": 1, "standard": 16, "deep": 64}
 """Modules whose units' writes are held against silencing the module; a dozen passes over the items each."""
 ADAPTERS = "an adapter that multiplies instead of adding: its changes cannot be taken back unit by unit"
@@ -88,12 +90,13 @@ class _Inputs:
         from audit.causal.switch import Effort
 
         config, preset = self.audit.config, self.audit.preset
+        sets = preset.random_sets
         return Effort(
             items=FIT_ITEMS[config.preset],
             largest=preset.search_units,
             grafts=GRAFTS[config.preset],
             checked=CHECKED[config.preset],
-            random_sets=preset.random_sets,
+            random_sets=min(sets, FEWER_SETS) if config.preset == "quick" else sets,
             draws=preset.draws,
             seed=config.seed,
             batch_size=config.batch_size,
