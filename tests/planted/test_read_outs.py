@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import torch
 from filelock import FileLock
 
 import audit
+from audit.config import PRESETS
 from audit.evidence.run import RunFolder
 from audit.organisms import read_manifest, world_of
 from audit.organisms.export import write_suite
@@ -40,10 +42,12 @@ def audited(organism: Callable[..., Path], tmp_path_factory: pytest.TempPathFact
         base, child = organism("base", SEED), organism(kind, SEED)
         with FileLock(folder / f"{kind}.lock"):
             suite = write_suite(world_of(read_manifest(child)).suite(), folder / f"{kind}.jsonl")
-            return audit.compare(
-                str(base), str(child), suite=(str(suite),), preset="quick",
-                skip=("elicit", "directions", "features"), out=str(folder / kind),
-            )  # fmt: skip
+            with pytest.MonkeyPatch.context() as patch:  # all held-out items, as in the larger presets
+                patch.setitem(PRESETS, "quick", replace(PRESETS["quick"], held_items=None))
+                return audit.compare(
+                    str(base), str(child), suite=(str(suite),), preset="quick",
+                    skip=("elicit", "directions", "features"), out=str(folder / kind),
+                )  # fmt: skip
 
     return run
 
