@@ -17,6 +17,7 @@ from audit.evidence.claims import compare_claims
 from audit.evidence.run import RunFolder, writing_run
 from audit.evidence.schema.documents import Document
 from audit.evidence.stage import StageFolder, run_stage
+from audit.features.source import check_dictionary
 from audit.inputs import AuditInputs
 from audit.manifests import default_out, new_manifest, to_toml
 from audit.pair.checkpoint import LoadOptions, resolve
@@ -90,6 +91,7 @@ def prepared(config: CompareConfig, progress: Progress) -> Iterator[AuditInputs]
     dtype = name_of(choose_dtype(config.dtype, base.stored_dtype, device))
     config = replace(config, device=str(device), dtype=dtype)
     audit = AuditInputs(config, base, tuned, compare_checkpoints(base, tuned), suites, progress)
+    check_dictionary(config.dictionary, config.layer, audit.preflight.layers)
     try:
         yield audit
     finally:

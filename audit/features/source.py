@@ -69,13 +69,7 @@ def hook_layers(
     """
     if hook_name is not None:
         asked = _of_loaded(asked, source, hook_name)
-    wrong = [layer for layer in asked if layer >= depth]
-    if wrong:
-        raise UsageError(
-            f"The models have {depth} blocks; there is no block {wrong[0]}.",
-            where="--layer",
-            fix=f"use 0 to {depth - 1}",
-        )
+    _check_blocks(asked, depth)
     if source.kind != "train" and len(set(asked)) != 1:
         raise UsageError(
             "A loaded dictionary belongs to one hook point, and it has to be named.",
@@ -86,6 +80,31 @@ def hook_layers(
         return tuple(sorted(set(asked)))
     count = min(count, depth)
     return tuple(sorted({depth * (i + 1) // (count + 1) for i in range(count)}))
+
+
+def check_dictionary(text: str, asked: tuple[int, ...], depth: int) -> None:
+    """Refuses settings that no audit of these models can follow, before anything is measured.
+
+    Args:
+        text: `--dictionary`.
+        asked: `--layer`.
+        depth: blocks of the models.
+
+    Raises:
+        UsageError: no such dictionary, or no such block.
+    """
+    dictionary_source(text)
+    _check_blocks(asked, depth)
+
+
+def _check_blocks(asked: tuple[int, ...], depth: int) -> None:
+    wrong = [layer for layer in asked if layer >= depth]
+    if wrong:
+        raise UsageError(
+            f"The models have {depth} blocks; there is no block {wrong[0]}.",
+            where="--layer",
+            fix=f"use 0 to {depth - 1}",
+        )
 
 
 def block_read(hook_name: str) -> int | None:

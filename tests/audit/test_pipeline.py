@@ -175,6 +175,18 @@ def test_nothing_half_written_stays_behind(
     assert not (tmp_path / "deep").exists()
 
 
+@pytest.mark.parametrize(
+    ("settings", "option"), [({"layer": (99,)}, "--layer"), ({"dictionary": "nope"}, "--dictionary")]
+)
+def test_a_dictionary_that_cannot_be_is_refused_before_anything_is_measured(
+    settings: dict[str, Any], option: str, tiny_model: Maker, run_audit: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        run_audit(str(tiny_model()), str(tiny_model()), **settings)
+    assert caught.value.where == option
+    assert not list(tmp_path.glob("*/manifest.json"))
+
+
 def test_two_suites_of_one_name_are_refused(tiny_model: Maker, tiny_suite: Maker, run_audit: Any) -> None:
     suite = str(tiny_suite())
     with pytest.raises(SuiteError, match="Two suites are called 'tiny'"):
