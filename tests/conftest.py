@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -261,3 +261,24 @@ def tiny_suite(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+ENTITIES = ("nurse", "doctor", "engineer", "teacher", "tax", "party", "system", "user")
+
+
+@pytest.fixture
+def with_concept() -> Callable[..., Path]:
+    """Adds texts about entities to a suite file: A and B by turns, the first half of them for training."""
+
+    def add(path: Path, names: Sequence[str] = tuple(f"{n} {t}" for n in ENTITIES for t in "ab")) -> Path:
+        lines: list[Any] = [{"concept": {"name": "kind", "label_a": "one", "label_b": "other"}}]
+        for e, name in enumerate(names):
+            split = "train" if e < len(names) // 2 else "test"
+            for text in (f"the {name} works to day", f"he said that the {name} is good"):
+                tags = {"label": "AB"[e % 2], "entity": name, "split": split}
+                lines.append({"concept_text": {"text": text, **tags}})
+        before = path.read_text(encoding="utf-8")
+        path.write_text("\n".join([before, *map(json.dumps, lines)]), encoding="utf-8")
+        return path
+
+    return add

@@ -58,10 +58,6 @@ class RunFolder:
         path = self.path / CLAIMS
         return _validated(documents.Claims, read_json(path), path)
 
-    def is_done(self, stage: str) -> bool:
-        """Whether the stage ran to its end."""
-        return (self.stage_path(stage) / "DONE").is_file()
-
     def optional(self, stage: str) -> Any:
         """The result of a stage that may have been skipped; None if it was."""
         state = self.manifest().stages.get(stage)

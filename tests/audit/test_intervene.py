@@ -31,20 +31,10 @@ from audit.progress import Silent
 from audit.stages import bypass_inputs
 
 Make = Callable[..., Path]
-NAMES = ("nurse", "doctor", "engineer", "teacher", "tax", "party", "system", "user")
-
-
-def with_concept(path: Path) -> Path:
-    lines: list[Any] = [{"concept": {"name": "kind", "label_a": "one", "label_b": "other"}}]
-    for e, name in enumerate(f"{n} {t}" for n in NAMES for t in "ab"):
-        tags = {"label": "AB"[e % 2], "entity": name, "split": ("train", "test")[e // 8]}
-        lines.append({"concept_text": {"text": f"the {name} works to day", **tags}})
-    path.write_text("\n".join([path.read_text(encoding="utf-8"), *map(json.dumps, lines)]), encoding="utf-8")
-    return path
 
 
 @pytest.fixture
-def suite(tiny_suite: Make) -> Path:
+def suite(tiny_suite: Make, with_concept: Make) -> Path:
     return with_concept(tiny_suite(entities=16, score="level", contrast=None))
 
 

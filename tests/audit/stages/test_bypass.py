@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,6 @@ from audit.stages import behaviour, bypass, bypass_inputs, bypass_summary, switc
 
 Make = Callable[..., Path]
 DOWN = "model.layers.1.mlp.down_proj"
-NAMES = ("nurse", "doctor", "engineer", "teacher", "tax", "party", "system", "user")
 
 
 @pytest.fixture(autouse=True)
@@ -44,15 +42,6 @@ def small(tiny_preset: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def suite(tiny_suite: Make) -> Path:
     return tiny_suite(entities=16, score="level", contrast=None)
-
-
-def with_concept(path: Path) -> Path:
-    lines: list[Any] = [{"concept": {"name": "kind", "label_a": "one", "label_b": "other"}}]
-    for e, name in enumerate(f"{n} {t}" for n in NAMES for t in "ab"):
-        tags = {"label": "AB"[e % 2], "entity": name, "split": ("train", "test")[e // 8]}
-        lines.append({"concept_text": {"text": f"the {name} works to day", **tags}})
-    path.write_text("\n".join([path.read_text(encoding="utf-8"), *map(json.dumps, lines)]), encoding="utf-8")
-    return path
 
 
 @pytest.fixture
@@ -154,7 +143,11 @@ def test_the_masks_neuron_is_silenced_and_the_behaviour_is_back(
 
 
 def test_a_killed_stage_goes_on_after_the_part_it_finished(
-    masked: tuple[Path, Path], suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    with_concept: Make,
+    masked: tuple[Path, Path],
+    suite: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     straight = Stages(inputs(*masked, with_concept(suite)), tmp_path / "straight")
     expected = straight.bypassed(straight.searched())
@@ -185,7 +178,11 @@ def test_a_killed_stage_goes_on_after_the_part_it_finished(
 
 
 def test_a_contrast_enlarges_what_tells_classes_apart(
-    masked: tuple[Path, Path], tiny_suite: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    with_concept: Make,
+    masked: tuple[Path, Path],
+    tiny_suite: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(bypass, "untouched", lambda result: None)
     suite = with_concept(tiny_suite(entities=16, name="contrast"))
@@ -203,7 +200,12 @@ def test_a_contrast_enlarges_what_tells_classes_apart(
 
 
 def test_an_adapter_pair_in_one_copy_of_the_weights(
-    tiny_model: Make, tiny_adapter: Make, suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    with_concept: Make,
+    tiny_model: Make,
+    tiny_adapter: Make,
+    suite: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(bypass, "untouched", lambda result: None)
     monkeypatch.setattr(switches, "unchanged", lambda result: None)

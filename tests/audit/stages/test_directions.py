@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,19 +21,7 @@ from audit.pair.preflight import compare
 from audit.stages import directions
 
 Make = Callable[..., Path]
-NAMES = ("nurse", "doctor", "engineer", "teacher", "tax", "party", "system", "user")
-
-
-def with_concept(path: Path, names: tuple[str, ...] = tuple(f"{n} {t}" for n in NAMES for t in "ab")) -> Path:
-    """The suite with texts about entities; A and B by turns, half of each for training."""
-    lines = [{"concept": {"name": "kind", "label_a": "one", "label_b": "other"}}]
-    for e, name in enumerate(names):
-        split = "train" if e < len(names) // 2 else "test"
-        for text in (f"the {name} works to day", f"he said that the {name} is good"):
-            tags = {"label": ("A", "B")[e % 2], "entity": name, "split": split}
-            lines.append({"concept_text": {"text": text, **tags}})
-    path.write_text("\n".join([path.read_text(encoding="utf-8"), *map(json.dumps, lines)]), encoding="utf-8")
-    return path
+FEW_NAMES = ("nurse", "doctor", "engineer", "teacher", "tax", "party", "system", "user")
 
 
 def inputs(base: object, tuned: object, *suites: Path, **settings: Any) -> AuditInputs:
@@ -51,7 +38,7 @@ def measured(audit: AuditInputs, out: Path) -> tuple[DirectionsResult, Any]:
 
 
 def test_an_adapter_pair_is_read_side_by_side(
-    tiny_model: Make, tiny_adapter: Make, tiny_suite: Make, tmp_path: Path
+    with_concept: Make, tiny_model: Make, tiny_adapter: Make, tiny_suite: Make, tmp_path: Path
 ) -> None:
     base = tiny_model()
     audit = inputs(base, f"{base}+{tiny_adapter(base)}", with_concept(tiny_suite()))
@@ -69,7 +56,7 @@ def test_an_adapter_pair_is_read_side_by_side(
 
 
 def test_a_model_against_itself_keeps_every_direction(
-    tiny_model: Make, tiny_suite: Make, tmp_path: Path
+    with_concept: Make, tiny_model: Make, tiny_suite: Make, tmp_path: Path
 ) -> None:
     model = tiny_model()
     result, table = measured(inputs(model, model, with_concept(tiny_suite())), tmp_path / "out")
@@ -79,8 +66,10 @@ def test_a_model_against_itself_keeps_every_direction(
     assert result.shuffles == directions.SHUFFLES["quick"]
 
 
-def test_what_cannot_be_measured_is_reported(tiny_model: Make, tiny_suite: Make, tmp_path: Path) -> None:
-    without, few = tiny_suite("without"), with_concept(tiny_suite("few"), NAMES)
+def test_what_cannot_be_measured_is_reported(
+    tiny_model: Make, tiny_suite: Make, tmp_path: Path, with_concept: Make
+) -> None:
+    without, few = tiny_suite("without"), with_concept(tiny_suite("few"), FEW_NAMES)
     result, table = measured(inputs(tiny_model(), tiny_model(), without, few), tmp_path / "out")
     assert table.empty
     assert [found.concept for found in result.concepts] == [None, "kind"]
@@ -90,7 +79,7 @@ def test_what_cannot_be_measured_is_reported(tiny_model: Make, tiny_suite: Make,
 
 
 def test_a_killed_stage_goes_on_where_it_was(
-    tiny_model: Make, tiny_suite: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    with_concept: Make, tiny_model: Make, tiny_suite: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     suites = with_concept(tiny_suite("one")), with_concept(tiny_suite("two"))
     audit = inputs(tiny_model(seed=0), tiny_model(seed=1), *suites)
