@@ -1,0 +1,1 @@
+"""Charts: pure functions from frames to plotly figures, one file per topic."""

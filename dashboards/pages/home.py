@@ -1,0 +1,12 @@
+"""Home: which runs were given, whether they are whole, and what is missing."""
+
+from __future__ import annotations
+
+from dashboards import state, widgets
+
+
+def page() -> None:
+    """The page."""
+    widgets.heading("Unmask", "Did training remove the behaviour, or only hide it?")
+    for name in state.given_runs():
+        widgets.text(name)

@@ -1,0 +1,138 @@
+"""Which runs were given, which one is looked at, and what the address says.
+
+Run folders come from the command line through the environment; the query parameter `run` only chooses among
+them. Values that somebody typed into the address are checked before anything uses them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import streamlit as st
+
+from audit.errors import AuditError, UsageError
+from audit.evidence.run import MANIFEST
+from dashboards.store import Store, manifest_hash, open_store
+from dashboards.text import one_line, plain, printable
+
+RUNS_VARIABLE = "UNMASK_DASHBOARD_RUNS"
+"""Environment variable with the run folders as a JSON list; set by `dashboards.launch`."""
+T = TypeVar("T", str, int)
+
+
+def given_runs() -> dict[str, Path]:
+    """The runs of the command line by name; a name that two folders share gets its parent's in front."""
+    paths = [Path(text) for text in json.loads(os.environ.get(RUNS_VARIABLE, "[]"))]
+    named: dict[str, Path] = {}
+    for path in paths:
+        name = path.name if path.name not in named else f"{path.parent.name}/{path.name}"
+        named[name if name not in named else str(path)] = path
+    return named
+
+
+def runs_in(paths: Sequence[Path]) -> list[Path]:
+    """The run folders among `paths`; a folder that is no run stands for the runs directly inside it.
+
+    Raises:
+        UsageError: a path is no folder, or neither a run nor a folder of runs.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if not path.is_dir():
+            raise UsageError("There is no such folder.", where=str(path), fix="name a run folder")
+        runs = [path] if (path / MANIFEST).is_file() else sorted(p.parent for p in path.glob(f"*/{MANIFEST}"))
+        if not runs:
+            raise UsageError(
+                "There is no run in this folder, nor directly below it.",
+                where=str(path),
+                fix="name a folder that `audit compare` or `audit train` wrote, or a folder of such",
+            )
+        found |= dict.fromkeys(run.resolve() for run in runs)
+    return list(found)
+
+
+def store_of(path: Path) -> Store:
+    """The open run, kept while its manifest stays as it is."""
+    return _opened(str(path), manifest_hash(path))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False, on_release=Store.close)
+def _opened(path: str, _manifest: str) -> Store:
+    return open_store(Path(path))
+
+
+def current() -> Store:
+    """The run that the address names, or the first one; says so and stops where it cannot be opened."""
+    runs = given_runs()
+    if not runs:
+        st.error("No run was given. Start with: audit dashboard RUN")
+        st.stop()
+    name = typed("run", list(runs), next(iter(runs)), one_line)
+    try:
+        return store_of(runs[name])
+    except AuditError as error:
+        say_error(error)
+        st.stop()
+
+
+def typed(name: str, valid: Sequence[T], default: T, shown: Callable[[Any], str] = str) -> T:
+    """The value of a query parameter, checked: one of `valid`, or the page says which are and stops."""
+    text = st.query_params.get(name)
+    if text is None or not valid:
+        return default
+    by_text = {shown(value): value for value in valid}
+    if text not in by_text:
+        refuse(name, text, list(by_text))
+    return by_text[text]
+
+
+def typed_number(name: str, low: int, high: int, default: int) -> int:
+    """A whole number of the address between two ends, checked like `typed`."""
+    text = st.query_params.get(name)
+    if text is None:
+        return default
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else -1
+    if not low <= number <= high:
+        refuse(name, text, [f"a whole number from {low} to {high}"])
+    return number
+
+
+def refuse(name: str, text: str, valid: Sequence[str]) -> None:
+    """Says that the address asks for something that is not there, and what is; then stops the page."""
+    st.error(f"The address asks for a {plain(name)} that is not there.")
+    shown = ", ".join(valid[:20]) + (", ..." if len(valid) > 20 else "")
+    st.text(f"asked for: {printable(text, 200)}\nvalid: {printable(shown, 2000)}")
+    st.stop()
+
+
+def choose(
+    label: str,
+    name: str,
+    options: Sequence[str],
+    *,
+    default: str | None = None,
+    shown: Callable[[Any], str] = one_line,
+) -> str:
+    """A select box whose value stands in the address as `?name=...`, so that the view can be shared.
+
+    Args:
+        label: above the box.
+        name: of the query parameter, and key of the widget.
+        options: what there is to choose; not empty.
+        default: what is chosen where the address does not say; the first without.
+        shown: how an option is written in the box.
+    """
+    typed(name, options, options[0], shown)
+    first = options.index(default) if default is not None else 0
+    chosen = st.selectbox(label, options, first, format_func=shown, key=name, bind="query-params")
+    return str(chosen)
+
+
+def say_error(error: AuditError) -> None:
+    """An error of ours on a page: what, where, what to do; as text, never as markup."""
+    st.error("This cannot be shown.", icon=":material/error:")
+    st.text(printable("\n".join(error.lines()), 4000))
