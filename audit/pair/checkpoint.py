@@ -14,6 +14,7 @@ from audit.pair.reference import EMBEDDED_ADAPTER, Reference, parse_reference
 from audit.progress import Progress, Silent
 
 if TYPE_CHECKING:
+    from audit.evidence.schema.documents import ModelRecord
     from audit.pair.adapter import AdapterFiles
     from audit.pair.architecture import Built
 
@@ -115,6 +116,38 @@ def resolve(text: str, options: LoadOptions, progress: Progress | None = None) -
     located = _locate(reference, options, progress)
     base = _verify(reference, located, options, progress)
     return base if reference.adapter is None else _with_adapter(base, reference.adapter, progress)
+
+
+def reopen(record: ModelRecord) -> Checkpoint:
+    """The model that a manifest names, if it is still on this disk and every file of it is what it was.
+
+    Nothing is fetched or converted, and pickles or code of the model are refused: a manifest may come from
+    anybody.
+
+    Raises:
+        CheckpointError: it is not there, was changed, or is unsafe.
+    """
+    fix = "ask on the machine that made the run, or run the audit again with the models that are here"
+    folders = [record.path] + ([record.adapter.reference] if record.adapter else [])
+    for folder in folders:
+        if not _is_folder(folder):
+            raise CheckpointError("the model of this run is not on this machine", where=folder, fix=fix)
+    sources = {GGUF_SOURCE: record.files[GGUF_SOURCE]} if GGUF_SOURCE in record.files else {}
+    at = Located(Path(folders[0]), record.revision, record.quantisation, sources)
+    found = _verify(Reference(folders[0], "folder", folders[0]), at, LoadOptions(), Silent())
+    if record.adapter is not None:
+        found = _with_adapter(found, Reference(folders[1], "folder", folders[1]), Silent())
+    if found.identity != record.identity or found.hashes != record.files:
+        problem = "the model here is not the one of this run: its files have other SHA-256 hashes"
+        raise CheckpointError(problem, where=folders[0], fix=fix)
+    return found
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):  # names that no file system takes
+        return False
 
 
 def _locate(reference: Reference, options: LoadOptions, progress: Progress) -> Located:
