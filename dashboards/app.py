@@ -11,7 +11,8 @@ import streamlit as st
 
 from audit.errors import AuditError
 from dashboards import widgets
-from dashboards.state import given_runs, say_error, typed
+from dashboards.runs import given_runs
+from dashboards.state import say_error, typed
 from dashboards.text import one_line
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dashboards import state, widgets
+from dashboards import widgets
+from dashboards.runs import given_runs
 
 
 def page() -> None:
     """The page."""
     widgets.heading("Unmask", "Did training remove the behaviour, or only hide it?")
-    for name in state.given_runs():
+    for name in given_runs():
         widgets.text(name)
