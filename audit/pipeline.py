@@ -68,10 +68,10 @@ def run_compare(config: CompareConfig, progress: Progress) -> RunFolder:
         stage("elicit", partial(elicit.run, behaviours), **changed)
         known = stage("directions", directions.run, suites=suites)
         looked = partial(features.run, behaviours=behaviours)
-        stage("features", looked, **changed, **_of_features(audit))
+        seen = stage("features", looked, **changed, **_of_features(audit))
         units = stage("switches", partial(switches.run, behaviours=behaviours), **changed)
-        tried = partial(bypass.run, behaviours=behaviours, switches=units)
-        ways = stage("bypass", tried, **changed, switches=dumped(units))
+        tried = partial(bypass.run, behaviours=behaviours, switches=units, features=seen)
+        ways = stage("bypass", tried, **changed, switches=dumped(units), features=dumped(seen))
         evidence = [dumped(found) for found in (behaviours, known, ways)]
         stage("verdict", partial(verdict.run, behaviours, known, ways), evidence=evidence)
         run.write_claims(compare_claims(run))

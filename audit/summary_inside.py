@@ -28,6 +28,7 @@ from audit.terminal import printable
 Lines = Iterator[str]
 WAYS = {
     "internal": "inside the tuned model: ",
+    "latents": "latents taken out: ",
     "revert": "with the base's weights: ",
     "reading_base": "with the base's activations: ",
 }

@@ -186,11 +186,18 @@ def _way_back(bypass: BehaviourBypass | None) -> _Rung:
     """Does something inside the tuned model, without the base's weights or activations, bring it back?"""
     if bypass is None:
         return _Rung(False, [], [BYPASS])
-    trial = bypass.internal
-    if trial is None or trial.recovered is None:
+    rungs = [_way(trial) for trial in (bypass.internal, bypass.latents) if trial and trial.recovered]
+    if not rungs:
         return _Rung(
             False, ["no intervention inside the tuned model could be read on held-out items"], [BYPASS]
         )
+    return _Rung(any(rung.found for rung in rungs), [said for rung in rungs for said in rung.said], [])
+
+
+def _way(trial: BypassTrial) -> _Rung:
+    """One intervention that uses nothing but the tuned model; it could be read on held-out items."""
+    if trial.recovered is None:
+        raise ValueError("a trial that broke the model cannot be read")
     said = (
         f"{trial.intervention} of {trial.description} (dose {trial.dose:g}) brings back "
         f"{text_of(trial.recovered, '.0%')} of the loss on held-out items; {_controls(trial)}"

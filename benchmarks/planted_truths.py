@@ -135,7 +135,16 @@ def null_table(found: Sequence[Null]) -> Table:
 
 def planted_table(found: Sequence[Planted]) -> Table:
     """One row per planted child."""
-    columns = ("planted", "recall", "precision", "R of the set", "internal bypass", "revert", "findings")
+    columns = (
+        "planted",
+        "recall",
+        "precision",
+        "R of the set",
+        "internal bypass",
+        "latents",
+        "revert",
+        "findings",
+    )
     table = Table(*columns, title="Something was planted")
     for one in found:
         table.add_row(one.name, *_cells(one.score), str(len(one.findings)))
@@ -150,6 +159,7 @@ def _cells(found: Score | None) -> Sequence[str]:
         _number(found.precision),
         f"{_number(found.recovered)}, random {_number(found.random_max)}",
         _way(found.internal),
+        _way(found.latents),
         _way(found.revert),
     )
 

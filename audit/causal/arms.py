@@ -49,6 +49,8 @@ class Arm:
     """Weight changes that a control puts in the place of the real ones."""
     entities_ED: Tensor | None = None
     """For a direction: where the entities that it was made of lie, one point each."""
+    pool: pd.DataFrame | None = None
+    """For latents: the traits of all latents of the dictionary, among which controls are drawn."""
     gain: float = 1.0
     """What a control's doses are multiplied with, so that it adds as much as what it stands against."""
 
@@ -67,10 +69,10 @@ class Against:
     """Control arms of one arm."""
 
     kind: str
-    """matched: other units alike in norm and activity; scaled: other units, each changed so many times over
-    that its write is as large; random change: the set's own weight changes with random signs; random
-    directions: between random halves of the same entities, at right angles to the concept's, adding as
-    much."""
+    """matched: other units, or latents, alike in norm and activity; scaled: other ones, each changed so many
+    times over that its write is as large; random change: the set's own weight changes with random signs;
+    random directions: between random halves of the same entities, at right angles to the concept's, adding
+    as much."""
     arms: tuple[Arm, ...]
     norm: float | None
     """Mean norm of the controls' units over the set's; None where it is equal by construction."""
@@ -101,9 +103,17 @@ def direction_arm(name: str, description: str, steering: Steering, entities_ED: 
     return Arm(name, description, 1, whole, entities_ED=entities_ED)
 
 
-def latent_arm(name: str, description: str, latents: Latents) -> Arm:
-    """Latents taken out of the residual stream."""
-    return Arm(name, description, len(latents.indices), Intervention("latents", 1.0, latents=latents))
+def latent_arm(name: str, description: str, latents: Latents, pool: pd.DataFrame) -> Arm:
+    """Latents taken out of the residual stream.
+
+    Args:
+        name: of the set.
+        description: what the latents are.
+        latents: the set.
+        pool: one row per latent of the dictionary, in their order; see `audit.causal.latents.traits`.
+    """
+    whole = Intervention("latents", 1.0, latents=latents)
+    return Arm(name, description, len(latents.indices), whole, pool=pool)
 
 
 def curve(action: Action, dose: float) -> list[float]:
@@ -127,8 +137,8 @@ def controls_of(
     """
     if arm.whole.steering is not None:
         return _random_directions(arm, arm.whole.steering, count, seed)
-    if arm.whole.latents is not None:
-        return Against("none", (), None, None, "latents have no matched random sets here")
+    if arm.pool is not None:
+        traits, deltas = arm.pool, None
     if deltas is not None and any(unit.kind not in SLICED for unit in arm.whole.units):
         return _random_changes(arm, deltas, count, seed)
     if traits is None:
@@ -182,18 +192,28 @@ def _other_units(
     arm: Arm, traits: pd.DataFrame, pool: pd.DataFrame, count: int, seed: int, kind: str
 ) -> Against:
     """Sets of other units, near in those traits that the pool still has."""
-    units = arm.whole.units
-    target = rows_of(pool, units)
+    target = _rows(arm.whole, pool)
     found = matched_sets(pool, target, count=count, seed=seed)
     arms = []
     for rows in found.sets:
-        whole = replace(arm.whole, units=tuple(unit_at(pool, row) for row in rows))
-        if kind == "scaled":
-            whole = replace(whole, strengths=_strengths(traits, target, rows))
-        arms.append(replace(arm, whole=whole))
+        strengths = _strengths(traits, target, rows) if kind == "scaled" else None
+        arms.append(replace(arm, whole=_of_rows(arm.whole, pool, rows, strengths)))
     match = match_of(pool, target, found.sets) if found.sets else None
     by_norm = match.norm if match is not None and kind == "matched" else None
     return Against(kind, tuple(arms), by_norm, match.activity if match else None, found.reason)
+
+
+def _rows(whole: Intervention, pool: pd.DataFrame) -> list[int]:
+    return rows_of(pool, whole.units) if whole.latents is None else list(whole.latents.indices)
+
+
+def _of_rows(
+    whole: Intervention, pool: pd.DataFrame, rows: Sequence[int], strengths: tuple[float, ...] | None
+) -> Intervention:
+    """The same done to other rows of the pool."""
+    if whole.latents is not None:
+        return replace(whole, latents=replace(whole.latents, indices=tuple(rows), strengths=strengths))
+    return replace(whole, units=tuple(unit_at(pool, row) for row in rows), strengths=strengths)
 
 
 def _strengths(traits: pd.DataFrame, target: Sequence[int], rows: Sequence[int]) -> tuple[float, ...]:

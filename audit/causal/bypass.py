@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from sae.types import Pair
 
-Group = Literal["internal", "revert", "reading_base"]
-SHORTLIST: dict[Group, int] = {"internal": 3, "revert": 2, "reading_base": 1}
+Group = Literal["internal", "latents", "revert", "reading_base"]
+SHORTLIST: dict[Group, int] = {"internal": 3, "latents": 2, "revert": 2, "reading_base": 1}
 """Trials per group whose side effects are measured before one is chosen: the first inside the budgets."""
 
 CHOOSING, REPORTED = slice(0, None, 2), slice(1, None, 2)
@@ -85,6 +85,8 @@ def group_of(arm: Arm) -> Group:
     """Which of the chosen trials an arm may become."""
     if arm.whole.reads_base:
         return "reading_base"
+    if arm.action == "latents":
+        return "latents"
     return "revert" if arm.whole.imports_base else "internal"
 
 

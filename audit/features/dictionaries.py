@@ -14,10 +14,12 @@ from audit.features.source import DictionarySource
 from audit.progress import Progress
 from sae.dictionaries import (
     DictionaryConfig,
+    DifferenceSAE,
     Health,
     PairedCoder,
     SharedConfig,
     SharedSAE,
+    architecture_of,
     health_of,
     load,
     save,
@@ -107,6 +109,13 @@ def opened(source: DictionarySource, width: int, device: str) -> AnyDictionary:
             fix="use a dictionary of this model",
         )
     return dictionary
+
+
+def reads_difference(source: DictionarySource) -> bool:
+    """Whether a dictionary reads tuned minus base, so that it has no code of either model alone."""
+    if source.kind == "folder":
+        return architecture_of(Path(source.name)) == DifferenceSAE.architecture
+    return source == DictionarySource("train", "difference")
 
 
 def measured(dictionary: AnyDictionary, stream: HookStream) -> Made:

@@ -11,9 +11,10 @@ from torch import Tensor
 from audit.evidence.schema.results import FoundLatent, HookFeatures, SilencedLatent
 from audit.evidence.stage import StageFolder
 from audit.features.activations import HELD_OUT, HookStream, Reading
-from audit.features.dictionaries import AnyDictionary, Made
+from audit.features.dictionaries import AnyDictionary, Made, reads_difference
 from audit.features.frames import Judged
 from audit.features.null import Nulls
+from audit.features.source import dictionary_source
 from audit.inputs import AuditInputs
 from sae.dictionaries import PairLoss, spliced_loss
 from sae.features import LEVEL, SILENT, SWITCHED, LatentStatistics, least_findings, switch_score
@@ -152,6 +153,6 @@ def not_measured(work: Work, hooks: list[HookFeatures]) -> list[str]:
                 f"{hook.hook}: with {hook.null_latents} null latents a q-value reaches .05 only where at"
                 f" least {hook.least_findings} latents stand out together; fewer stay unsure."
             )
-    if work.audit.config.dictionary == "difference":
+    if reads_difference(dictionary_source(work.audit.config.dictionary)):
         sentences.append("A difference SAE has no error of the base: its latents are not put into kinds.")
     return sentences

@@ -46,6 +46,8 @@ class Score:
     """Of its random sets, matched in size and in the norm of their change."""
     internal: Way | None
     """The chosen bypass that uses nothing of the base but rows of the unembedding."""
+    latents: Way | None
+    """The chosen set of latents, taken out of the tuned model by codes of its own."""
     revert: Way | None
 
 
@@ -68,6 +70,7 @@ def score(run: RunFolder, truth: Organism) -> Score:
         random_mean=reported.random_mean if reported else None,
         random_max=reported.random_max if reported else None,
         internal=_way(bypass.internal) if bypass else None,
+        latents=_way(bypass.latents) if bypass else None,
         revert=_way(bypass.revert) if bypass else None,
     )
 
@@ -96,7 +99,8 @@ def _sets(run: RunFolder) -> list[str]:
 
 def _ways(run: RunFolder) -> list[str]:
     result = run.optional("bypass")
-    ways = [(one.name, one.internal) for one in result.behaviours] if result else []
+    tried = result.behaviours if result else []
+    ways = [(one.name, way) for one in tried for way in (one.internal, one.latents)]
     return [f"{name}: {way.intervention} of {way.set}" for name, way in ways if way and way.may_support]
 
 

@@ -193,7 +193,7 @@ def _switch_set(place: str | None, found: BehaviourSwitches | None) -> Iterator[
 def _small_trials(place: str | None, found: BehaviourBypass | None) -> Iterator[tuple[Outcome, str, str]]:
     if place is None or found is None:
         return
-    for name in ("internal", "revert"):
+    for name in ("internal", "latents", "revert"):
         trial: BypassTrial | None = getattr(found, name)
         if trial is None or trial.recovered is None or not 0 < trial.size <= FEW:
             continue

@@ -9,6 +9,7 @@ from audit.evidence.schema.results import (
     BehaviourBypass,
     BehaviourResult,
     BypassResult,
+    FeaturesResult,
     SuiteResult,
     SwitchesResult,
 )
@@ -20,10 +21,15 @@ from audit.stages.changed import no_switch
 
 NOTHING_LOST = "the interval of its change includes 0 on the held-out half: there is no share to recover"
 NO_SWITCHES = "the stage switches was skipped, so no set of units was tried"
+NO_FEATURES = "the stage features was skipped, so no latents were taken out"
 
 
 def run(
-    audit: AuditInputs, folder: StageFolder, behaviours: BehaviourResult, switches: SwitchesResult | None
+    audit: AuditInputs,
+    folder: StageFolder,
+    behaviours: BehaviourResult,
+    switches: SwitchesResult | None,
+    features: FeaturesResult | None = None,
 ) -> BypassResult:
     """Tries to bring every changed behaviour back; choosing and reporting are parts that survive a kill.
 
@@ -32,10 +38,11 @@ def run(
         folder: where the table `doses` goes; the tables of earlier stages lie beside it.
         behaviours: what changed.
         switches: result of the stage `switches`; None if it was skipped.
+        features: result of the stage `features`; None if it was skipped.
     """
     from audit.causal.off_target import KL_BUDGET, SKILLS_BUDGET
 
-    inputs = BypassInputs(audit, folder, behaviours, switches)
+    inputs = BypassInputs(audit, folder, behaviours, switches, features)
     found, frames = [], []
     for suite, result in zip(audit.suites, behaviours.suites, strict=True):
         if why := untouched(result):
@@ -51,7 +58,10 @@ def run(
         kl_budget=KL_BUDGET,
         skills_budget=SKILLS_BUDGET,
         least_random=LEAST_RANDOM,
-        not_measured=[] if switches is not None else [NO_SWITCHES],
+        not_measured=[
+            *([] if switches is not None else [NO_SWITCHES]),
+            *([] if features is not None else [NO_FEATURES]),
+        ],
     )
 
 
@@ -92,6 +102,7 @@ def _unmeasured(result: SuiteResult, why: str) -> BehaviourBypass:
         template=result.primary_template,
         entities=result.primary.change.n,
         internal=None,
+        latents=None,
         revert=None,
         reading_base=None,
         trials=0,

@@ -16,7 +16,7 @@ from audit.config import PresetName
 from audit.errors import RunFolderError
 from audit.evidence.files import read_table, replacing
 from audit.evidence.schema import TABLES
-from audit.evidence.schema.results import BehaviourResult, SuiteResult, SwitchesResult
+from audit.evidence.schema.results import BehaviourResult, FeaturesResult, SuiteResult, SwitchesResult
 from audit.evidence.stage import StageFolder
 from audit.inputs import AuditInputs
 from audit.stages.changed import setting_of
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from audit.causal.bypass import Bypass, Effort, Other
     from audit.causal.deltas import Deltas
     from audit.causal.residual_edits import Steering
+    from audit.stages.bypass_latents import LatentInputs
 
 FIT_ITEMS: dict[PresetName, int] = {"quick": 24, "standard": 64, "deep": 128}
 """Items of the fit half on which every trial is run."""
@@ -59,6 +60,8 @@ class BypassInputs:
     behaviours: BehaviourResult
     switches: SwitchesResult | None
     """What the stage `switches` found; None where it was skipped."""
+    features: FeaturesResult | None = None
+    """What the stage `features` found; None where it was skipped."""
     _made: dict[str, Bypass] = field(default_factory=dict)
 
     def bypass(self, name: str) -> Bypass:
@@ -100,6 +103,8 @@ class BypassInputs:
             found.append("the stage switches has no candidate units for it")
         if suite.concept is None:
             found.append(NO_CONCEPT)
+        if self.features is not None:
+            found += self._latents.missing(result)
         return found
 
     @property
@@ -118,6 +123,7 @@ class BypassInputs:
             fit_items=FIT_ITEMS[config.preset],
             random_sets={
                 "internal": sets,
+                "latents": sets,
                 "revert": min(sets, FEWER_CONTROLS) if config.preset == "quick" else sets,
                 "reading_base": 0,
             },
@@ -170,6 +176,14 @@ class BypassInputs:
         return read_table(path, table)
 
     @cached_property
+    def _latents(self) -> LatentInputs:
+        from audit.stages.bypass_latents import LatentInputs
+
+        if self.features is None:
+            raise ValueError("the stage features was skipped")
+        return LatentInputs(self.audit, self.folder.path.parent / "features", self.features)
+
+    @cached_property
     def _pairs(self) -> dict[str, tuple[Suite, SuiteResult]]:
         both = zip(self.audit.suites, self.behaviours.suites, strict=True)
         return {suite.card.name: (suite, result) for suite, result in both}
@@ -194,6 +208,7 @@ class BypassInputs:
             arms += unit_arms(named.name, named.description, named.units)
         for found in self._directions(suite):
             arms.append(direction_arm(found.set, found.description, found.steering, found.entities_ED))
+        arms += self._latents.arms(setting_of(self.audit, suite, result), result) if self.features else []
         return arms
 
     def _directions(self, suite: Suite) -> Iterator[_Direction]:

@@ -39,6 +39,7 @@ def summarise(
         template=result.primary_template,
         entities=result.primary.change.n,
         internal=trials.get("internal"),
+        latents=trials.get("latents"),
         revert=trials.get("revert"),
         reading_base=trials.get("reading_base"),
         trials=len(fit),
@@ -55,6 +56,8 @@ class _Facts(NamedTuple):
 def _group(row: pd.Series) -> str:
     if row["reads_base"]:
         return "reading_base"
+    if row["intervention"] == "latents":
+        return "latents"
     return "revert" if row["imports_base"] else "internal"
 
 

@@ -9,7 +9,7 @@ from sae.dictionaries.health import Health, TrainedDictionary, health_of
 from sae.dictionaries.paired import Crosscoder, DifferenceSAE, PairedCoder, Weights
 from sae.dictionaries.shared import SharedSAE
 from sae.dictionaries.splice import PairLoss, SpliceLoss, spliced_loss
-from sae.dictionaries.storage import load, save
+from sae.dictionaries.storage import architecture_of, load, save
 from sae.dictionaries.train import train_dictionary
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "SpliceLoss",
     "TrainedDictionary",
     "Weights",
+    "architecture_of",
     "health_of",
     "load",
     "save",

@@ -66,6 +66,16 @@ def load(folder: Path, device: str = "cpu") -> PairedCoder | SharedSAE:
     return load_saelens(folder, device)
 
 
+def architecture_of(folder: Path) -> str | None:
+    """What kind of dictionary a folder says that it holds, without reading its weights.
+
+    Raises:
+        DictionaryError: it says nothing that can be read.
+    """
+    found = _config(folder).get("architecture")
+    return found if isinstance(found, str) else None
+
+
 class _Files(NamedTuple):
     config: dict[str, Any]
     tensors: dict[str, Tensor]

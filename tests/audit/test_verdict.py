@@ -155,7 +155,7 @@ def inside(decodable: str = "yes", recovered: Estimate | None = None, **trial: A
         **trial,
     }  # fmt: skip
     way = invented_document(BypassTrial, rng, **fields)
-    return Inside(directions, invented_document(BehaviourBypass, rng, internal=way))
+    return Inside(directions, invented_document(BehaviourBypass, rng, internal=way, latents=None))
 
 
 def test_masked_needs_the_knowledge_and_a_way_back() -> None:
@@ -166,6 +166,19 @@ def test_masked_needs_the_knowledge_and_a_way_back() -> None:
     many = decide(suite(result(**FELL)), inside(size=200))
     assert many.verdict == "MASKED"
     assert "distributed" in many.reasons[-1]
+
+
+def test_latents_taken_out_are_a_way_back_too() -> None:
+    weak, strong = inside(recovered=estimate(0.35, 0.1)), inside()
+    assert weak.bypass is not None
+    assert strong.bypass is not None
+    latents = weak.bypass.model_copy(update={"latents": strong.bypass.internal})
+    found = decide(suite(result(**FELL)), Inside(weak.directions, latents))
+    assert found.verdict == "MASKED"
+    assert "below the floor" in found.reasons[-2]
+    assert "localised" in found.reasons[-1]
+    alone = latents.model_copy(update={"internal": None})
+    assert decide(suite(result(**FELL)), Inside(weak.directions, alone)).verdict == "MASKED"
 
 
 @pytest.mark.parametrize(

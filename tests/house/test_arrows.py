@@ -22,8 +22,8 @@ ALLOWED: dict[str, set[str]] = {
     "audit": {"sae", "training"},
     "sae": {"sae_kernels"},
     "training": set(),
-    "dashboards": {"audit.evidence"},
-    "reports": {"audit.evidence"},
+    "dashboards": {"audit.evidence", "audit.errors", "reports"},
+    "reports": {"audit.evidence", "audit.errors", "audit.gate"},
     "sae_kernels": set(),
 }
 INNER: dict[str, set[str]] = {

@@ -368,7 +368,7 @@ class BypassTrial(Document):
     controls: str
     """matched: units alike in kind, norm and activity; scaled: other units, each changed so many times over
     that its write is as large; random change: the set's own weight changes with random signs; random
-    directions: at right angles to the concept's; or none."""
+    directions: at right angles to the concept's; or none. Latents count as units."""
     random_sets: int
     random_mean: float | None
     """Mean R of the controls at the same dose."""
@@ -401,6 +401,8 @@ class BehaviourBypass(Document):
     """Held-out entities behind each R."""
     internal: BypassTrial | None
     """Nearest to the base of what changes the tuned model with nothing but itself, and unembedding rows."""
+    latents: BypassTrial | None = None
+    """Nearest among sets of latents taken out of the tuned model, by codes of its own."""
     revert: BypassTrial | None
     """Nearest to the base among reverts that import weights of the base: it says where a change sits."""
     reading_base: BypassTrial | None

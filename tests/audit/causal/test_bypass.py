@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -31,7 +32,7 @@ DOCUMENTS = [[int(i) for i in np.random.default_rng(seed).integers(3, 400, 12)] 
 def bypass_of(planted: Any, arms: list[Arm], **changes: Any) -> Bypass:
     effort = {
         "fit_items": 24,
-        "random_sets": {"internal": 4, "revert": 3, "reading_base": 0},
+        "random_sets": {"internal": 4, "latents": 4, "revert": 3, "reading_base": 0},
         "draws": 300,
         "seed": 0,
         "batch_size": 32,
@@ -160,7 +161,9 @@ def test_each_set_gets_every_action_that_its_units_have() -> None:
     assert [group_of(arm) for arm in mixed] == ["internal", "internal", "internal", "revert"]
     assert group_of(unit_arms("a", "", [row])[0]) == "internal"
     latents = Latents(None, 0, (1,), base=lambda h: h)  # type: ignore[arg-type]  # never encoded here
-    assert group_of(latent_arm("l", "", latents)) == "reading_base"
+    pool = traits([1.0, 1.0], [0.5, 0.5])
+    assert group_of(latent_arm("l", "", latents, pool)) == "reading_base"
+    assert group_of(latent_arm("l", "", replace(latents, base=None), pool)) == "latents"
     assert len(fit_trials(mixed)) == 5
 
 
@@ -230,11 +233,33 @@ def test_directions_are_held_against_others_without_the_concept() -> None:
         assert abs(float(steering.direction @ direction)) < 1e-4
 
 
-def test_latents_say_that_they_have_no_controls() -> None:
-    arm = latent_arm("l", "", Latents(None, 0, (1, 2)))  # type: ignore[arg-type]  # never encoded here
+def traits(norm: list[float], activity: list[float]) -> pd.DataFrame:
+    columns = {"kind": "latent", "module": "block 0", "index": range(len(norm)), "norm": norm}
+    return pd.DataFrame({**columns, "activity": activity, "rate": activity})
+
+
+def test_latents_are_held_against_latents_alike_in_norm_and_rate() -> None:
+    pool = traits([1.0] * 8 + [50.0] * 4, [0.2] * 6 + [0.9] * 6)
+    arm = latent_arm("l", "", Latents(None, 0, (0, 1)), pool)  # type: ignore[arg-type]  # never encoded here
     against = controls_of(arm, None, None, count=3, seed=0)
-    assert against.arms == ()
+    assert against.kind == "matched"
+    assert (against.norm, against.activity) == pytest.approx((1.0, 1.0))
+    drawn = [arm.whole.latents.indices for arm in against.arms if arm.whole.latents is not None]
+    assert len({frozenset(indices) for indices in drawn}) == 3
+    assert all(set(indices) <= {2, 3, 4, 5} for indices in drawn)
+
+
+def test_a_latent_without_its_like_is_held_against_others_made_as_strong() -> None:
+    pool = traits([8.0, 1.0, 1.0, 1.0, 1.0, 2.0], [0.2] * 6)
+    arm = latent_arm("l", "", Latents(None, 0, (0,)), pool)  # type: ignore[arg-type]  # never encoded here
+    against = controls_of(arm, None, None, count=2, seed=0)
+    assert against.kind == "scaled"
+    for control in against.arms:
+        assert control.whole.latents is not None
+        (index,), strengths = control.whole.latents.indices, control.whole.latents.strengths
+        assert strengths == (8.0 / pool["norm"][index],)
     assert against.note is not None
+    assert "norm made equal" in against.note
 
 
 def test_controls_of_a_direction_lie_where_entities_differ_and_add_as_much() -> None:

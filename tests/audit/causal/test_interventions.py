@@ -321,6 +321,22 @@ def test_latents_are_taken_out_with_the_models_own_code(llama: Any) -> None:
     assert not what.reads_base
 
 
+def test_latents_leave_outliers_alone_and_take_strengths(llama: Any) -> None:
+    dictionary, mask = TwoLatents(joint=False), torch.ones_like(IDS)
+    h = capture(llama, [0], IDS, mask)[0]
+    bound = float(h.norm(dim=-1).median())
+    latents = Latents(dictionary, 0, (0, 1), bound=bound, strengths=(0.0, 3.0))
+    with intervened(llama, Layout(llama), [Intervention("latents", 0.5, latents=latents)]):
+        after = capture(llama, [0], IDS, mask)[0]
+    inside = h.norm(dim=-1, keepdim=True) <= bound
+    assert inside.any()
+    assert not inside.all()
+    write = 1.5 * h[..., 1:2].relu() * dictionary.decoder_FMD[1, 1]
+    torch.testing.assert_close(after, torch.where(inside, h - write, h))
+    with pytest.raises(ValueError, match="one strength each"):
+        Latents(dictionary, 0, (0, 1), strengths=(1.0,))
+
+
 def test_a_code_of_both_models_says_that_it_reads_the_base(llama: Any) -> None:
     dictionary, mask = TwoLatents(joint=True), torch.ones_like(IDS)
     h, other = capture(llama, [0], IDS, mask)[0], torch.randn(2, 6, 32)

@@ -190,7 +190,7 @@ def test_a_contrast_enlarges_what_tells_classes_apart(
     result = stages.bypassed(None)
     doses = stages.doses
     assert set(doses["intervention"]) == {"amplify"}
-    assert result.not_measured == [bypass.NO_SWITCHES]
+    assert result.not_measured == [bypass.NO_SWITCHES, bypass.NO_FEATURES]
     assert result.behaviours[0].revert is None
     kept = load_steering(tmp_path / "bypass" / "directions" / "contrast.safetensors")
     assert all(steering.centre is not None for steering in kept.values())
@@ -243,7 +243,7 @@ def test_without_candidates_or_concept_it_is_said_that_nothing_was_tried(
     assert found.internal is None
     assert bypass_inputs.NO_CONCEPT in found.not_measured
     assert "nothing could be tried" in found.not_measured
-    assert result.not_measured == [bypass.NO_SWITCHES]
+    assert result.not_measured == [bypass.NO_SWITCHES, bypass.NO_FEATURES]
 
 
 def test_a_missing_table_of_candidates_is_named(
