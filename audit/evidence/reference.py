@@ -6,6 +6,7 @@ import ast
 import inspect
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from audit.evidence.files import write_text
 from audit.evidence.schema import TABLES, Table, documents, results
@@ -50,13 +51,20 @@ def page() -> str:
 
 
 def _of_stages() -> list[type[documents.Document]]:
-    """Every result, after the parts that it is made of, in the order of the file."""
-    found = [
+    """Every result, after the parts that it is made of, stage by stage."""
+    modules = dict.fromkeys(result.__module__ for result in results.RESULTS.values())
+    return [kind for module in modules for kind in _models(sys.modules[module])]
+
+
+def _models(module: ModuleType) -> list[type[documents.Document]]:
+    """The models of one file, in its order."""
+    own = [
         kind
-        for kind in vars(results).values()
-        if inspect.isclass(kind) and issubclass(kind, documents.Document)
+        for kind in vars(module).values()
+        if inspect.isclass(kind)
+        and issubclass(kind, documents.Document)
+        and kind.__module__ == module.__name__
     ]
-    own = [kind for kind in found if kind.__module__ == results.__name__]
     return sorted(own, key=lambda kind: inspect.getsourcelines(kind)[1])
 
 
