@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import NamedTuple
 
 import streamlit as st
@@ -25,6 +26,8 @@ class Entry(NamedTuple):
     section: str
 
 
+ICON = Path(__file__).resolve().parent / "script" / "icon.svg"
+"""A file, because an icon by name would be fetched from the network."""
 PAGES = (
     Entry("home", "Home", "home", ""),
     Entry("overview", "Overview", "gavel", "The audit"),
@@ -50,7 +53,7 @@ def main(landing: str = "home") -> None:
     Args:
         landing: the page at the root address; the others have their names as addresses.
     """
-    st.set_page_config(page_title="Unmask", page_icon=":material/theater_comedy:", layout="wide")
+    st.set_page_config(page_title="Unmask", page_icon=str(ICON), layout="wide")
     listed = {entry: _page(entry, landing) for entry in PAGES if find_spec(_module(entry.name))}
     st.session_state[widgets.PAGES] = {entry.name: page for entry, page in listed.items()}
     menu: dict[str, list[st.Page]] = {}

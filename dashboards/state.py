@@ -55,6 +55,26 @@ def typed(name: str, valid: Sequence[T], default: T, shown: Callable[[Any], str]
     return by_text[text]
 
 
+def typed_all(name: str, valid: Sequence[str]) -> None:
+    """Refuses a query parameter of which any of its values is not among `valid`."""
+    for text in st.query_params.get_all(name):
+        if text not in valid:
+            refuse(name, text, valid)
+
+
+def typed_float(name: str, low: float, high: float) -> None:
+    """Refuses a query parameter that is no number between two ends."""
+    text = st.query_params.get(name)
+    if text is None:
+        return
+    try:
+        number = float(text[:40])
+    except ValueError:
+        number = float("nan")
+    if not low <= number <= high:
+        refuse(name, text, [f"a number from {low:g} to {high:g}"])
+
+
 def typed_number(name: str, low: int, high: int, default: int) -> int:
     """A whole number of the address between two ends, checked like `typed`."""
     text = st.query_params.get(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,7 +35,7 @@ def table(
     alt: str,
     select: Literal["single-row", "multi-row"] | None = None,
     columns: Mapping[str, Any] | None = None,
-    height: int | Literal["auto"] = "auto",
+    height: int | Literal["auto", "content"] = "auto",
     name: str | None = None,
 ) -> list[int]:
     """A table with its downloads; returns the positions of the selected rows in `frame`.
@@ -46,7 +46,7 @@ def table(
         alt: what the table shows, for who cannot see it.
         select: whether rows can be chosen.
         columns: Streamlit's column configuration.
-        height: in pixels.
+        height: in pixels; auto is ten rows, content all.
         name: of the downloaded file; the key without.
     """
     shown = screen(frame.head(SHOWN_ROWS))
@@ -66,8 +66,14 @@ def table(
     return selected_rows(event) if select else []
 
 
-def downloads(frame: pd.DataFrame, key: str, name: str) -> None:
-    """Buttons that save a table as CSV and as Parquet; the files are made when they are asked for."""
+def downloads(frame: pd.DataFrame | Callable[[], pd.DataFrame], key: str, name: str) -> None:
+    """Buttons that save a table as CSV and as Parquet; the files are made when they are asked for.
+
+    Args:
+        frame: the table, or what reads it then.
+        key: of the buttons, unique on the page.
+        name: of the files.
+    """
     with st.container(horizontal=True, gap="small"):
         for label, kind, mime, make in (
             ("CSV", "csv", "text/csv", csv_bytes),
@@ -75,7 +81,7 @@ def downloads(frame: pd.DataFrame, key: str, name: str) -> None:
         ):
             st.download_button(
                 label,
-                partial(make, frame),
+                partial(_made, make, frame),
                 file_name=f"{file_name(name)}.{kind}",
                 mime=mime,
                 key=f"{key}-{kind}",
@@ -84,6 +90,10 @@ def downloads(frame: pd.DataFrame, key: str, name: str) -> None:
                 icon=":material/download:",
                 help=f"The whole table as {label}",
             )
+
+
+def _made(make: Callable[[pd.DataFrame], bytes], frame: pd.DataFrame | Callable[[], pd.DataFrame]) -> bytes:
+    return make(frame() if callable(frame) else frame)
 
 
 def selected_rows(event: Any) -> list[int]:
@@ -190,6 +200,13 @@ def mode() -> theme.Mode:
 def text(value: object, most: int = 4000) -> None:
     """Text of a model or file: shown as it is, never as markup."""
     st.text(printable(value, most))
+
+
+def sentences(found: Sequence[str], most: int = 60) -> None:
+    """Sentences of a run as a list."""
+    said = [f"• {one_line(sentence, 1000)}" for sentence in found[:most]]
+    more = [f"… and {len(found) - most} more"] if len(found) > most else []
+    st.text("\n".join([*said, *more]))
 
 
 def heading(title: str, about: str = "") -> None:
