@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -13,6 +13,7 @@ from audit.causal.attributed import WeightAttribution
 from audit.causal.bypass import Setting
 from audit.causal.deltas import Deltas
 from audit.causal.grafts import Graft, graft, graftable, strongest
+from audit.causal.held import Held
 from audit.causal.integrated_writes import ModuleWrites, module_writes
 from audit.causal.interventions import READABLE
 from audit.causal.objective import Objective
@@ -20,8 +21,7 @@ from audit.causal.search import SEARCHED, Found, SearchSettings, Trials, minimal
 from audit.causal.unit_writes import Writes
 from audit.causal.units import Layout, Unit, parameter
 from audit.causal.weight_attribution import attribute_well
-from audit.measures.bootstrap import Estimate
-from audit.measures.effect import TURNED, PairedChange, paired_change, turned_share
+from audit.measures.effect import PairedChange, paired_change, turned_share
 from audit.measures.recovery import recovery
 from audit.progress import Progress
 from sae.types import SIDES, Side
@@ -33,11 +33,6 @@ LISTED = 32
 """Units of each kind in the table."""
 TOLERANCE, STEPS = 0.2, 4
 """Completeness gap beyond which one gradient is not enough, and how many are taken then."""
-HELD_FLOOR = 0.3
-"""The interval of R on the held-out half begins above it, for a set that is reported."""
-CARRIED_FLOOR = 0.3
-"""A reported set carries at least this share of all that pushed the behaviour the way it went. Where large
-changes cancel, some handful always adds up to what is left: such a set is picked, not found."""
 
 
 @dataclass(frozen=True)
@@ -56,36 +51,6 @@ class Effort:
     draws: int
     seed: int
     batch_size: int
-
-
-class Held(NamedTuple):
-    """A set on the held-out half."""
-
-    recovered: Estimate | None
-    """None where the interval of what was lost includes 0."""
-    random: tuple[float, ...]
-    """R of each random set."""
-    carried: float
-    turned: float
-    """Change over the larger of both effects."""
-
-    @property
-    def why_not(self) -> list[str]:
-        """Why the set is not reported; empty if it is."""
-        if self.recovered is None:
-            return ["the interval of the change on the held-out half includes 0"]
-        found = []
-        if self.turned < TURNED:
-            found.append(f"the behaviour changed by {self.turned:.0%} of its size: a shift, not a switch")
-        if not self.recovered.low >= HELD_FLOOR:
-            found.append(f"on the held-out half the interval of R begins below {HELD_FLOOR}")
-        if not self.random:
-            found.append("there are no other units to draw random sets from")
-        elif not self.recovered.low > max(self.random):
-            found.append("random sets of its size or norm do as much on the held-out half")
-        if self.carried < CARRIED_FLOOR:
-            found.append(f"it carries {self.carried:.0%} of what pushed the behaviour, the rest cancels")
-        return found
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from audit.causal.switch import Held
+from audit.causal.held import Held
 from audit.evidence.schema.documents import Estimate
 from audit.evidence.schema.results import SuiteResult, TemplateResult
 from audit.measures.bootstrap import Estimate as Measured
