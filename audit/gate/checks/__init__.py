@@ -1,0 +1,1 @@
+"""The checks, one function per kind of rule: `(rule, material) -> Iterator[Seen]`."""

@@ -1,0 +1,101 @@
+"""The outcome as SARIF 2.1.0, for code scanning: alerts stand at the rule in the policy file."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import quote
+
+from audit.evidence.files import write_json
+from audit.evidence.provenance import package_version
+from audit.gate.outcome import GateResult, Outcome
+from audit.gate.rules import Policy
+from audit.gate.words import clean, interval, number
+
+SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+KINDS = {"pass": "pass", "violated": "fail", "inconclusive": "open"}
+"""`open`: the check could not be decided, in the words of the standard (section 3.27.9)."""
+
+
+def write_sarif(result: GateResult, path: Path) -> None:
+    """Writes the file, whole or not at all."""
+    write_json(path, as_sarif(result))
+
+
+def as_sarif(result: GateResult) -> dict[str, Any]:
+    """The outcome as one SARIF log of one run.
+
+    What fails closed is a failure with level error: code scanning shows nothing else.
+    """
+    rules = list(dict.fromkeys((outcome.kind, outcome.rule) for outcome in result.outcomes))
+    places = {rule: place for place, rule in enumerate(rules)}
+    driver = {
+        "name": "audit gate",
+        "version": package_version(),
+        "rules": [_rule(kind, name) for kind, name in rules],
+    }
+    invocation = {"executionSuccessful": True, "exitCode": result.exit_code}
+    run = {
+        "tool": {"driver": driver},
+        "invocations": [invocation],
+        "results": [_result(o, result, places[o.kind, o.rule]) for o in result.outcomes],
+        "properties": {
+            "run": clean(result.run),
+            "manifestSha256": result.manifest_sha256,
+            "policySha256": result.policy_sha256,
+            "status": result.status,
+            "miniature": result.miniature,
+        },
+    }
+    return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
+
+
+def _rule(kind: str, name: str) -> dict[str, Any]:
+    return {
+        "id": f"gate/{kind}/{clean(name)}",
+        "name": kind,
+        "shortDescription": {"text": clean(name)},
+        "fullDescription": {
+            "text": f"A rule of kind {kind} of {Policy.__name__.lower()} files; see docs/gate.md."
+        },
+    }
+
+
+def _result(outcome: Outcome, result: GateResult, place: int) -> dict[str, Any]:
+    closed = outcome.status == "inconclusive" and result.inconclusive == "fail"
+    kind = "fail" if closed else KINDS[outcome.status]
+    return {
+        "ruleId": f"gate/{outcome.kind}/{clean(outcome.rule)}",
+        "ruleIndex": place,
+        "kind": kind,
+        "level": "error" if kind == "fail" else "none",
+        "message": {"text": _message(outcome)},
+        "locations": [_location(outcome, result)],
+        "partialFingerprints": {"gateRule/v1": _fingerprint(outcome)},
+        "properties": {
+            "status": outcome.status,
+            "claim": outcome.claim and clean(outcome.claim),
+            "evidenceSha256": outcome.evidence and clean(outcome.evidence),
+            "n": outcome.n,
+        },
+    }
+
+
+def _message(outcome: Outcome) -> str:
+    """Plain text: brackets are escaped, since a message may hold links."""
+    seen = f"{number(outcome.observed)}{interval(outcome.low, outcome.high)}"
+    reason = f" Because: {clean(outcome.reason, 1000)}." if outcome.reason else ""
+    text = f"{clean(outcome.subject)}: {seen}; wanted: {clean(outcome.threshold)}.{reason}"
+    return text.replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
+
+
+def _location(outcome: Outcome, result: GateResult) -> dict[str, Any]:
+    path = PurePosixPath(Path(result.policy).as_posix())
+    uri = path.relative_to("/") if path.is_absolute() else path
+    artifact = {"uri": quote(str(uri))}
+    return {"physicalLocation": {"artifactLocation": artifact, "region": {"startLine": outcome.line}}}
+
+
+def _fingerprint(outcome: Outcome) -> str:
+    return hashlib.sha256(f"{outcome.kind}\0{outcome.rule}\0{outcome.subject}".encode()).hexdigest()
