@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from audit.errors import RunFolderError
-from audit.evidence.files import sha256_file
+from audit.evidence.files import read_json, sha256_file
 from audit.evidence.run import CLAIMS, MANIFEST, RunFolder, open_run
 from audit.evidence.schema import TABLES, Table, documents, results
 from audit.evidence.schema.tables import FLOATS, TEXT, TEXTS
+from audit.evidence.stage import DONE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,6 +144,15 @@ class Store:
     def file(self, relative: str) -> Path | None:
         """A regular file inside the run folder, or None: for what is no table, such as safetensors."""
         return inside(self.run.path, self.run.path / relative)
+
+    def files(self, stage: str) -> dict[str, str]:
+        """SHA-256 of each file of a stage by its name, as the stage's DONE says; empty where it is broken."""
+        path = self.run.stage_path(stage) / DONE
+        try:
+            _check_json(self.run.path, path)
+            return documents.Done.model_validate(read_json(path)).files
+        except (RunFolderError, ValueError):
+            return {}
 
     def close(self) -> None:
         """Lets go of the files."""

@@ -39,7 +39,7 @@ def recovered_chart(rungs: Sequence[Rung]) -> go.Figure:
     figure.add_vline(x=1, line={"color": theme.FLOOR, "width": 1, "dash": "dot"})
     rows = [plotly_text(rung.evidence) for rung in reversed(rungs)]
     figure.update_yaxes(categoryorder="array", categoryarray=rows)
-    figure.update_xaxes(title={"text": "share of the change brought back (0: none, 1: all)"})
+    figure.update_xaxes(title={"text": "share brought back"})
     return figure
 
 

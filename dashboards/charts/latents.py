@@ -54,10 +54,14 @@ def map_figure(
         if bar is not None:
             line = {"color": theme.FLOOR, "dash": "dash", "width": 1.5}
             add(bar, line=line, annotation_text="95 % of benign fine-tunes' latents")
-    figure.update_xaxes(title={"text": plotly_text(x.title)}, type="log" if x.log else "linear")
-    figure.update_yaxes(title={"text": plotly_text(y.title)}, type="log" if y.log else "linear")
+    figure.update_xaxes(title={"text": plotly_text(x.title)}, **_scale(x))
+    figure.update_yaxes(title={"text": plotly_text(y.title)}, **_scale(y))
     figure.update_layout(dragmode="select")
     return figure
+
+
+def _scale(axis: Axis) -> dict[str, object]:
+    return {"type": "log", "dtick": 1, "tickformat": "~g", "exponentformat": "none"} if axis.log else {}
 
 
 def _steps() -> list[list[float | str]]:

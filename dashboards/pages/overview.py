@@ -30,7 +30,7 @@ def page() -> None:
 def _models(store: Store) -> None:
     manifest = store.manifest
     tuned = manifest.tuned.reference if manifest.tuned else "none: this is a run on one model"
-    widgets.text(f"base   {manifest.base.reference}\ntuned  {tuned}\nrun    {store.name} ({manifest.kind})")
+    widgets.text(f"base: {manifest.base.reference}\ntuned: {tuned}\nrun: {store.name} ({manifest.kind})")
 
 
 def _compared(store: Store) -> None:
