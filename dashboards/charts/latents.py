@@ -122,7 +122,7 @@ def activations_figure(base: np.ndarray, tuned: np.ndarray) -> go.Figure:
             )
         )  # fmt: skip
     figure.update_xaxes(title={"text": "activation"})
-    figure.update_yaxes(title={"text": "tokens (log)"}, type="log")
+    figure.update_yaxes(title={"text": "tokens (log)"}, type="log", dtick=1)
     return figure
 
 
@@ -140,5 +140,6 @@ def effects_figure(effects: pd.DataFrame) -> go.Figure:
                    hovertemplate="%{x:.4g}<extra>" + model + "</extra>")
         )  # fmt: skip
     figure.update_xaxes(title={"text": "what its write adds to the behaviour's score"})
+    figure.update_yaxes(autorange="reversed")
     figure.update_layout(barmode="group")
     return figure
