@@ -1,4 +1,5 @@
-"""The PDF report of a run folder.
+"""Reports of a run folder: PDF, web page, Markdown, JSON; and the check that a PDF says what its run says.
 
-Empty so far. Reads `audit.evidence` only and never imports torch.
+`content` turns a run into a `model.Report`, `pdf`, `html`, `markdown` and `data` print that one document,
+`verify` reads a printed one back. Reads `audit.evidence` only and never imports torch.
 """
