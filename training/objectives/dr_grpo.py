@@ -30,10 +30,10 @@ class DrGRPO:
         sources=("Understanding R1-Zero-like training, arXiv 2503.20783, eq. 2-3", "TRL 1.16, loss dr_grpo"),
         formula="-min(r A, clip(r, 1 - e, 1 + e) A), A = R - mean",
         inert_when="one update per batch of rollouts: every ratio is 1 and nothing is clipped",
-        claim_paper="removes GRPO's bias towards long wrong answers at equal performance",
+        claim_paper="unlike GRPO, weighs a wrong answer the same whatever its length",
         aggregation="constant",
         advantage="group_mean",
-        believes="|r - 1|",
+        believes="|r - 1| / 2",
     )
     clip: float = 0.2
     """Half-width of the interval of ratios."""
