@@ -17,7 +17,7 @@ def items(frame: pd.DataFrame, null_level: float) -> go.Figure:
         null_level: where a score says nothing.
     """
     if frame.empty:
-        return empty("no item fits the filters")
+        return empty("no item that fits was scored in both models")
     figure = go.Figure()
     both = frame[["m_base", "m_tuned"]]
     ends = [float(both.min().min()), float(both.max().max())]

@@ -36,7 +36,7 @@ def dose_response(frame: pd.DataFrame) -> go.Figure:
     controls = known[known["is_null"]]
     if len(controls):
         figure.add_scatter(
-            x=controls["dose"], y=controls["recovered"], mode="markers", name="matched controls",
+            x=apart(controls["dose"]), y=controls["recovered"], mode="markers", name="matched controls",
             error_y=interval(controls["recovered"], controls["low"], controls["high"], color=NULL),
             marker={"symbol": "x", "size": 8, "color": NULL}, text=_hover(controls),
             hovertemplate="%{text}<extra></extra>",
@@ -82,9 +82,16 @@ def side_effects(frame: pd.DataFrame, kl_budget: float, skills_budget: float) ->
         x=0, y=most, text="inside both budgets", showarrow=False, xanchor="left", yanchor="bottom",
         font={"size": 11, "color": FLOOR},
     )  # fmt: skip
-    figure.update_xaxes(title="KL(tuned || bypassed) on unrelated text, nats per token", rangemode="tozero")
+    figure.update_xaxes(title="KL on unrelated text, nats per token", rangemode="tozero")
     figure.update_yaxes(title="skills kept, share of the tuned model's")
     return figure
+
+
+def apart(doses: pd.Series[float]) -> pd.Series[float]:
+    """Equal doses moved a little apart, so that marks do not hide each other."""
+    place = doses.groupby(doses).cumcount() - (doses.groupby(doses).transform("size") - 1) / 2
+    width = max(float(doses.abs().max()), 1.0)
+    return doses + place.clip(-4, 4) * width * 0.012
 
 
 def _line(part: pd.DataFrame, trial: str, chosen: bool, colour: str) -> dict[str, object]:

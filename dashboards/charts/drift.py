@@ -18,6 +18,7 @@ MEASURES: dict[Measure, str] = {
     "stable_rank": "stable rank of the change",
     "unchanged_share": "share of unchanged weights",
 }
+LINES = {"outlier threshold (base)": BASE, "outlier threshold (tuned)": TUNED}
 SMALLEST = 1e-8
 """KL below it is drawn there: a logarithm has no zero."""
 
@@ -63,15 +64,18 @@ def tokens(frame: pd.DataFrame, thresholds: dict[str, float], largest_step: floa
         figure.add_scattergl(
             x=part["step"] + shift, y=part["kl"].clip(lower=SMALLEST), mode="markers",
             name=f"prefixes sampled from {source}",
-            marker={"size": [9 if far else 4 for far in part["outlier"]], "color": colour,
+            marker={"size": [10 if far else 5 for far in part["outlier"]], "color": colour,
                     "opacity": [1.0 if far else 0.35 for far in part["outlier"]]},
             hovertemplate="step %{x:.0f}: %{y:.4g} nats<extra></extra>",
         )  # fmt: skip
-    for source, value in thresholds.items():
-        reference(figure, y=value, text=f"outlier ({source})")
-    reference(figure, y=max(largest_step, SMALLEST), text="largest step of the noise floor")
+    lines = {f"outlier threshold ({source})": value for source, value in thresholds.items()}
+    for label, value in {**lines, "largest step of the noise floor": max(largest_step, SMALLEST)}.items():
+        figure.add_scatter(
+            x=[frame["step"].min(), frame["step"].max()], y=[value, value], mode="lines", name=label,
+            line={"color": LINES.get(label, NULL), "width": 1.2, "dash": "dot"}, hoverinfo="skip",
+        )  # fmt: skip
     figure.update_xaxes(title="tokens sampled before")
-    figure.update_yaxes(title="KL of the next token, nats", type="log", exponentformat="power")
+    figure.update_yaxes(title="KL of the next token, nats", type="log", dtick=1, exponentformat="power")
     return figure
 
 

@@ -74,7 +74,8 @@ def reference(
     if y is not None:
         figure.add_hline(y, annotation_position="top right", **style, **note, **place)
     if x is not None:
-        figure.add_vline(x, annotation_position="top", **style, **note, **place)
+        inside = {"annotation_position": "top right", "annotation_yshift": -14}
+        figure.add_vline(x, **inside, **style, **note, **place)
 
 
 def empty(reason: str) -> go.Figure:

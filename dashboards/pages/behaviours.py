@@ -8,6 +8,7 @@ import streamlit as st
 from audit.evidence.schema.results import BehaviourResult, SuiteResult
 from dashboards import pick, state, widgets
 from dashboards.charts import behaviours as charts
+from dashboards.facts import Fact, facts
 from dashboards.shape import behaviours as shape
 from dashboards.store import Store
 from dashboards.text import plain
@@ -40,19 +41,15 @@ def _suite(suite: SuiteResult) -> None:
     widgets.text(
         f"{suite.title} · {suite.items} items, {suite.entities} entities · SHA-256 {suite.sha256[:16]}"
     )
-    cells = st.columns(4)
-    cells[0].metric("Change of b, primary form", estimate(primary.change), border=True)
-    cells[1].metric("Lost share", estimate(primary.lost_share), border=True)
     flips = primary.flips
-    cells[2].metric(
-        "Flips of items", f"{flips.to_not_showing} down, {flips.to_showing} up", border=True,
-        help=f"items whose sign of m changed, of {flips.items}; exact McNemar test p = {flips.p_value:.2g}",
-    )  # fmt: skip
-    reliability = number(suite.reliability)
-    cells[3].metric(
-        "Reliability on the base", f"{reliability}{'' if suite.measurable else ' (too low)'}", border=True,
-        help="split-half, stepped up; below 0.5 the suite cannot carry a verdict",
-    )  # fmt: skip
+    turned = f"{flips.to_not_showing} down, {flips.to_showing} up"
+    low = "" if suite.measurable else "too low to carry a verdict"
+    facts(
+        Fact("Change of b, primary form", primary.change),
+        Fact("Lost share", primary.lost_share),
+        Fact("Items that changed sides", turned, f"of {flips.items}, McNemar p {flips.p_value:.2g}"),
+        Fact("Reliability on the base", suite.reliability, low or "split-half, at least 0.5 is needed"),
+    )
     section("Templates", f"The primary form is {suite.primary_template}; effects b in {suite.unit}.")
     frame = shape.templates_frame(suite)
     left, right = st.columns(2)

@@ -8,6 +8,7 @@ import streamlit as st
 from audit.evidence.schema.results import ConceptDirections, SuiteElicitation
 from dashboards import pick, state, widgets
 from dashboards.charts import directions as charts
+from dashboards.facts import Fact, facts
 from dashboards.shape.directions import with_ways
 from dashboards.store import Store
 from dashboards.widgets import estimate, number, section
@@ -60,15 +61,13 @@ def _facts(found: ConceptDirections) -> None:
         f"{found.concept or 'no concept'}: {said}; {found.texts} texts, "
         f"{found.entities_train} entities to fit on, {found.entities_test} held out"
     )
-    cells = st.columns(4)
-    cells[0].metric("Decodable in the tuned model", found.decodable, border=True)
-    cells[1].metric("Decodable in the base", found.base_decodable, border=True)
-    best = number(found.highest_auc_tuned)
-    cells[2].metric(
-        "Highest AUC, tuned (null)", f"{best} ({number(found.highest_null)})", border=True,
-        help="over all layers, positions and probes; the 95 % quantile of the same under shuffled classes",
-    )  # fmt: skip
-    cells[3].metric("At chance everywhere", CHANCE[found.everywhere_at_chance], border=True)
+    highest = "largest AUC over all layers, positions and probes; null: the same under shuffled classes"
+    facts(
+        Fact("Decodable in the tuned model", found.decodable),
+        Fact("Decodable in the base", found.base_decodable),
+        Fact("Highest AUC, tuned", found.highest_auc_tuned, f"null {number(found.highest_null)}", highest),
+        Fact("At chance everywhere", CHANCE[found.everywhere_at_chance], "in the tuned model"),
+    )
     if found.chosen is not None:
         cell = found.chosen
         words = f"{estimate(cell.auc_base)} in the base, {estimate(cell.auc_tuned)} in the tuned model"
@@ -88,8 +87,9 @@ def _charts(part: pd.DataFrame) -> None:
         alt = "Norm of the tuned direction over the base's by layer"
         widgets.chart(charts.norm_ratio(part), alt=alt, key="norm-ratio")
     st.caption(
-        "A cosine means something only under its split-half ceiling; where a direction is not reliable it is "
-        "marked as not measurable. Downstream of a switch the directions need not agree."
+        "The ceiling is what equal directions would reach if the models were read on different entities; the "
+        "cosine shares its entities and their noise, so it may lie above. Diamonds have noise divided out: "
+        "about 1 for equal directions. Downstream of a switch directions need not agree."
     )
 
 
@@ -103,11 +103,12 @@ def _elicited(store: Store, name: str) -> None:
         widgets.not_measured("Whether asking differently brings it out", why or "it was not asked here")
         return
     frame = with_ways(store.frame("elicitation", where="suite = ?", parameters=[name]))
-    cells = st.columns(3)
-    cells[0].metric("Asking differently brings it back", found.brings_back, border=True)
     best = found.best
-    cells[1].metric("Best prompt gives back", estimate(best and best.recovered), border=True)
-    cells[2].metric("Items asked", f"{found.items} of {found.entities} entities", border=True)
+    facts(
+        Fact("Asking differently brings it back", found.brings_back),
+        Fact("Best prompt gives back", best and best.recovered),
+        Fact("Items asked", f"{found.items}", f"{found.entities} entities, {found.form}"),
+    )
     controls = int(frame["is_control"].sum())
     alt = f"{len(frame)} ways of asking the tuned model again, {controls} of them controls"
     widgets.chart(charts.arms(frame), alt=alt, key="arms", height=120 + 32 * min(len(frame), 20))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from audit.evidence.schema.results import DirectionDrift, DriftResult
+from audit.evidence.text import share_text
 from dashboards import pick, state, widgets
 from dashboards.charts import drift as charts
+from dashboards.facts import Fact, facts
 from dashboards.shape import drift as shape
 from dashboards.store import Store
-from dashboards.text import plain
 from dashboards.widgets import estimate, section
 
 MOST_ROWS = 200_000
@@ -44,15 +45,13 @@ def _distributions(store: Store) -> None:
 
 
 def _facts(result: DriftResult) -> None:
-    cells = st.columns(4)
-    cells[0].metric("Against the noise floor", result.position, border=True)
-    for cell, name, drift in (
-        (cells[1], "KL(base || tuned), nats", result.forward),
-        (cells[2], "KL(tuned || base), nats", result.reverse),
-    ):
-        cell.metric(plain(name), estimate(drift.sequence_kl), border=True)
     floor = result.noise_floor
-    cells[3].metric("Noise floor, nats", estimate(floor.sequence_kl), border=True)
+    facts(
+        Fact("Against the noise floor", result.position),
+        Fact("KL(base || tuned), nats", result.forward.sequence_kl),
+        Fact("KL(tuned || base), nats", result.reverse.sequence_kl),
+        Fact("Noise floor, nats", floor.sequence_kl),
+    )
     widgets.text(
         f"{result.sequences} sequences of {result.new_tokens} tokens from each model; the floor is the base "
         f"against itself in {floor.dtype}, batch size {floor.batch_size}; "
@@ -91,11 +90,13 @@ def _weights(store: Store) -> None:
         return
     result = store.result("weights")
     if result is not None:
-        cells = st.columns(4)
-        cells[0].metric("Change over norm, all weights", f"{result.relative_change:.3g}", border=True)
-        cells[1].metric("Unchanged weights", f"{result.unchanged_share:.2%}", border=True)
-        cells[2].metric("Changed tensors", f"{result.changed_tensors} of {result.tensors}", border=True)
-        cells[3].metric("Compared in", plain(result.compared_in), border=True)
+        facts(
+            Fact("Change over norm, all weights", result.relative_change),
+            Fact(
+                "Unchanged weights", share_text(result.unchanged_share), f"compared in {result.compared_in}"
+            ),
+            Fact("Changed tensors", f"{result.changed_tensors} of {result.tensors}"),
+        )
     measure: charts.Measure = pick.one_of(  # type: ignore[assignment]  # its keys
         "Colour", "measure", list(charts.MEASURES), shown=lambda key: charts.MEASURES.get(key, key)
     )

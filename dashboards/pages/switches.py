@@ -9,6 +9,7 @@ from audit.evidence.schema.results import BehaviourBypass, BehaviourSwitches, By
 from dashboards import pick, state, widgets
 from dashboards.charts import doses as dose_charts
 from dashboards.charts import switches as charts
+from dashboards.facts import Fact, facts
 from dashboards.shape.switches import FAMILIES, Family, searches, trial_of, with_trials, with_units
 from dashboards.store import Store
 from dashboards.text import plain
@@ -52,12 +53,13 @@ def _located(store: Store, name: str) -> None:
 
 
 def _set(found: BehaviourSwitches, largest: int) -> None:
-    cells = st.columns(4)
-    cells[0].metric("Shape", found.shape or "not measured", border=True)
-    cells[1].metric("Change, fit half (nats)", estimate(found.change), border=True)
-    gap = "not measured" if found.completeness_gap is None else f"{found.completeness_gap:.1%}"
-    cells[2].metric("Attribution misses", gap, border=True)
-    cells[3].metric("Best module alone gives back", number(found.best_graft_recovered), border=True)
+    gap = None if found.completeness_gap is None else f"{found.completeness_gap:.2g} of it"
+    facts(
+        Fact("Shape", found.shape),
+        Fact("Change, fit half (nats)", found.change),
+        Fact("Attribution misses", gap, f"{found.steps} gradients"),
+        Fact("Best module alone gives back", found.best_graft_recovered, found.best_graft or ""),
+    )
     if found.set is None:
         widgets.not_measured("A set of units", f"no set of at most {largest} units was found")
     else:
@@ -68,10 +70,10 @@ def _set(found: BehaviourSwitches, largest: int) -> None:
             f"{number(found.set.random_mean)}, largest {number(found.set.random_max)} "
             f"({found.set.random_sets} sets). It carries {found.set.carried:.0%} of the attributed push."
         )
-        _sentences(found.set.why_not)
+        _say(found.set.why_not)
         with st.expander(f"Its {len(found.set.units)} unit(s)"):
             widgets.text("\n".join(found.set.units))
-    _sentences(found.notes)
+    _say(found.notes)
     with st.expander("The search, kind by kind"):
         st.caption("Size 0: none of the sets tried gave half of the behaviour back on the fit half.")
         alt = "The smallest set that would do among the units of each kind, on the fit half"
@@ -122,7 +124,7 @@ def _bypassed(store: Store, name: str) -> None:
     part = rows[(rows["family"] == family) & (rows["split"] == split)].reset_index(drop=True)
     _charts(part, result, family)
     widgets.table(part, "doses", alt=f"{len(part)} trials and controls with their side effects", height=320)
-    _sentences([*found.not_measured, *result.not_measured])
+    _say([*found.not_measured, *result.not_measured])
 
 
 def _charts(part: pd.DataFrame, result: BypassResult, family: str) -> None:
@@ -150,20 +152,17 @@ def _trial(trial: BypassTrial | None, found: BehaviourBypass, result: BypassResu
         f"({trial.size} unit(s), dose {trial.dose:g}), {support}."
     )
     widgets.text(trial.description)
-    cells = st.columns(4)
-    cells[0].metric("Recovered share R, held-out", estimate(trial.recovered), border=True)
-    cells[1].metric(
-        f"Largest of {trial.random_sets} controls", number(trial.random_max), border=True,
-        help=f"controls: {plain(trial.controls)}; at least {result.least_random} are needed",
-    )  # fmt: skip
-    cells[2].metric(
-        f"KL off target (budget {result.kl_budget:g})", estimate(trial.off_target_kl), border=True
+    controls = f"{trial.controls}; {result.least_random} are needed"
+    facts(
+        Fact("Recovered share R, held-out", trial.recovered),
+        Fact(f"Largest of {trial.random_sets} controls", trial.random_max, controls),
+        Fact("KL off target, nats", trial.off_target_kl, f"budget {result.kl_budget:g}"),
+        Fact("Skills kept", trial.skills, f"budget {result.skills_budget:g}"),
     )
-    cells[3].metric(f"Skills kept (budget {result.skills_budget:g})", number(trial.skills), border=True)
-    _sentences(trial.why_not + ([trial.note] if trial.note else []))
+    _say(trial.why_not + ([trial.note] if trial.note else []))
     st.caption(f"{found.entities} held-out entities; the fit half chose among {found.trials} trials.")
 
 
-def _sentences(sentences: list[str]) -> None:
+def _say(sentences: list[str]) -> None:
     if sentences:
-        widgets.text("\n".join(f"· {sentence}" for sentence in sentences))
+        widgets.sentences(sentences)
