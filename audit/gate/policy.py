@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from audit.errors import UsageError
 from audit.gate.rules import AnyRule, Policy
 
-LARGEST_POLICY = 262_144
-"""Bytes; a policy is written by hand."""
+LARGEST_POLICY, LONGEST_LINE = 65_536, 1_000
+"""Bytes of the file and characters of a line: a policy is written by hand, and the time that the TOML parser
+needs for a key of many parts grows with the square of its length."""
 HEADER = re.compile(r"\s*\[\[?\s*([A-Za-z_.\s]+?)\s*\]\]?\s*(#.*)?$")
 
 
@@ -89,13 +90,21 @@ def _bytes(path: Path) -> bytes:
 
 def _text(raw: bytes, path: Path) -> str:
     try:
-        return raw.decode("utf-8")
+        text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(
             f"The policy is no UTF-8 text: byte {error.start} is wrong.",
             where=str(path),
             fix="save it as UTF-8",
         ) from error
+    long = next((n for n, line in enumerate(text.split("\n"), start=1) if len(line) > LONGEST_LINE), None)
+    if long is not None:
+        raise UsageError(
+            f"A line of the policy is longer than {LONGEST_LINE:,} characters.",
+            where=f"{path}: line {long}",
+            fix="shorten it, or write its list on several lines",
+        )
+    return text
 
 
 def _refused(error: ValidationError, text: str, path: Path) -> UsageError:
@@ -119,7 +128,7 @@ def _numbered(part: object) -> str:
 
 def _line_of(text: str, place: Sequence[object]) -> int | None:
     """Line of a field, by its address; of its table where the field itself is not written there."""
-    lines = text.splitlines()
+    lines = text.split("\n")
     start, end = 0, len(lines)
     names = list(place)
     if len(names) > 1 and names[0] == "rule" and isinstance(names[1], int):
@@ -144,7 +153,7 @@ def _headers(lines: Sequence[str], table: str) -> list[int]:
 
 def _rule_lines(text: str, count: int) -> tuple[int, ...]:
     """Where the rules begin; the first line for all of them where they are written in another way."""
-    found = [number + 1 for number in _headers(text.splitlines(), "rule")]
+    found = [number + 1 for number in _headers(text.split("\n"), "rule")]
     return tuple(found) if len(found) == count else (1,) * count
 
 

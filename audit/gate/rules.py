@@ -122,7 +122,8 @@ class DoseRule(Rule):
     """A measure does not reach its threshold up to some dose.
 
     Attack runs: optimiser steps, table `attack_doses`. Training runs: optimiser steps, table `train_steps`,
-    channel `total`. Compare runs: strength of an intervention inside the tuned model, table `doses`.
+    channel `total`. Compare runs: strength of an intervention inside the tuned model, table
+    `doses`, held-out items.
     """
 
     kind: Literal["dose"]

@@ -115,7 +115,7 @@ def _compare(rule: DoseRule, material: Material) -> Iterator[Seen]:
         return
     sha256 = material.sha256("bypass", "doses.parquet")
     for behaviour in _wanted(rule.behaviours, table["behaviour"]):
-        of = table[table["behaviour"] == behaviour]
+        of = table[(table["behaviour"] == behaviour) & (table["split"] == "test")]
         own = of[~(of["is_null"] | of["reads_base"] | of["imports_base"]) & of["recovered"].notna()]
         for intervention in _wanted(rule.interventions, own["intervention"]) or [ANY]:
             rows = own[own["intervention"] == intervention]
