@@ -95,7 +95,7 @@ def _key(key: int | None) -> str:
 
 def furniture(report: dict[str, Any], page: int, pages: int) -> tuple[str, str]:
     """What stands above and below the text of a page."""
-    invented = "MINIATURE · invented numbers" if report["miniature"] else ""
+    invented = "MINIATURE · invented numbers" if report["miniature"] else report["created"][:10]
     above = f"{report['title']} · {report['run']}{invented}"
     return compact(above), compact(f"manifest SHA-256 {report['manifest'][:16]}… page {page} of {pages}")
 

@@ -83,9 +83,13 @@ def _opened(pdf: Path) -> OpenedPDF:
     try:
         opened = open_pdf(pdf)
     except UnreadablePDFError as error:
-        raise RunFolderError(f"The file is no PDF that can be read: {error}.", where=str(pdf), fix=AGAIN) from error
+        raise RunFolderError(
+            f"The file is no PDF that can be read: {error}.", where=str(pdf), fix=AGAIN
+        ) from error
     except OSError as error:
-        raise RunFolderError(f"The file cannot be read: {error.strerror}.", where=str(pdf), fix=AGAIN) from error
+        raise RunFolderError(
+            f"The file cannot be read: {error.strerror}.", where=str(pdf), fix=AGAIN
+        ) from error
     if SECTIONS not in opened.attached or MANIFEST not in opened.attached:
         raise RunFolderError(
             "The PDF is no report of this tool: it carries neither report.json nor manifest.json.",

@@ -6,8 +6,8 @@ from reports.content.parts import code, columns, section, strong, texts
 from reports.ledger import Evidence
 from reports.model import Block, Column, Heading, Line, Notice, Section, Table, line
 
-ANNEX_IV = columns(("point", 0.5), ("heading", 2.4), ("this report", 0.9), ("with", 2.6))
-NIST = columns(("outcome", 1.0), ("short", 2.8), ("with", 2.2))
+ANNEX_IV = columns(("point", 0.5), ("heading", 2.4), ("this report", 0.9), ("with what", 2.6))
+NIST = columns(("outcome", 1.0), ("in short", 2.8), ("supported by", 2.2))
 CASE = columns(("claim", 2.3), ("argument", 1.9), ("evidence in the ledger", 2.2))
 MEANT = (
     "The rows say where a section of this report can support a document that others write. A tool cannot "

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from reports.content.gate import Gate, gate_blocks
-from reports.content.parts import absent, claims_table, section, sentences, strong
+from reports.content.parts import absent, claims_table, columns, section, sentences, strong
 from reports.ledger import Entry, Evidence
-from reports.model import Block, Card, Line, Notice, Paragraph, Section, Span, gap, gap_notice, line
+from reports.model import Block, Card, Line, Notice, Paragraph, Section, Span, Table, gap, gap_notice, line
 
+RUNGS = {
+    "asking differently returns it": "elicit/{}",
+    "decodable in the tuned model": "directions/{}/decodable",
+    "the change in the weights is": "switches/{}/shape",
+    "recovered by a bypass inside": "bypass/{}/internal",
+}
+"""Questions of the ladder, and the claim that answers each for a behaviour."""
 QUESTIONS = {
     "compare": "Did training remove the behaviour, or only hide it?",
     "train": "What did this training run do?",
@@ -51,7 +58,17 @@ def _cards(evidence: Evidence) -> list[Block]:
     if not entries:
         return [absent(evidence, "verdict", "verdicts")]
     cards: list[Block] = [_card(evidence, entry) for entry in entries]
-    return [*cards, *_calibration(evidence)]
+    names = [entry.claim.id.removeprefix("verdict/") for entry in entries]
+    return [*cards, _glance(evidence, names), *_calibration(evidence)]
+
+
+def _glance(evidence: Evidence, names: list[str]) -> Table:
+    """The rungs of the evidence, one row per behaviour; what was not measured says so."""
+    rows = tuple(
+        (line(name), *(line(evidence.slot(at.format(name))) for at in RUNGS.values())) for name in names
+    )
+    head = columns(("behaviour", 1.2), *((question, 1.2) for question in RUNGS))
+    return Table("Evidence at a glance", head, rows)
 
 
 def _card(evidence: Evidence, entry: Entry) -> Block:
