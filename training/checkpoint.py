@@ -1,22 +1,27 @@
-"""Everything a run needs to go on to the bit: adapter, optimiser, random state, reference texts, records."""
+"""Everything a run needs to go on to the bit: weights, optimiser, random state, waiting rollouts, records."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
 import torch
-from peft import PeftModel
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from training.collect import Batch
+from training.critic import ValueHead
 from training.errors import TrainingError
+from training.model import CausalLM, base_of
 from training.records import StepRecord, read_record, write_record
+from training.stored import pack, unpack
+from training.team import ALONE, Team
 
 STATE = "state.safetensors"
 
@@ -26,7 +31,9 @@ class Position:
     """Where a run stands."""
 
     batch: int = 0
-    """Batches of rollouts done."""
+    """Batches of rollouts trained on."""
+    sampled: int = 0
+    """Batches of rollouts drawn; more than trained on where the sampler lags behind."""
     steps: int = 0
     """Optimiser steps done."""
     saw_variance: bool = False
@@ -37,12 +44,16 @@ class Position:
 class State:
     """The parts of a run that change in place."""
 
-    model: PeftModel
+    model: CausalLM
     optimizer: torch.optim.Optimizer
     choices: torch.Generator
     """Randomness of prompts and reference texts, on the CPU."""
     sampling: torch.Generator
-    """Randomness of the rollouts, on the model's device."""
+    """Randomness of this process's rollouts, on the model's device."""
+    critic: ValueHead | None = None
+    waiting: deque[Batch] = field(default_factory=deque)
+    """Batches that were sampled and not yet trained on."""
+    team: Team = ALONE
 
 
 @dataclass(frozen=True)
@@ -53,10 +64,12 @@ class Resumed:
     texts: Tensor
     """The reference texts."""
     records: tuple[StepRecord, ...]
+    tensors: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+    """What `restore` puts back; empty for a run that begins."""
 
 
 def save(folder: Path, state: State, rest: Resumed, identity: Mapping[str, str]) -> None:
-    """Writes the records, then the state, whose file appears whole and last.
+    """Writes the records, then the state, whose file appears whole and last; the first process writes.
 
     Args:
         folder: made if missing.
@@ -67,12 +80,17 @@ def save(folder: Path, state: State, rest: Resumed, identity: Mapping[str, str])
     Raises:
         TrainingError: the folder cannot be written; the checkpoint before is still whole.
     """
+    everyone = state.team.gather(_own_tensors(state))
+    if state.team.rank > 0:
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for record in rest.records:
             _whole(_record_path(folder, record.step), partial(write_record, record=record))
         header = {"position": json.dumps(asdict(rest.position)), "identity": json.dumps(dict(identity))}
-        tensors = {"texts": rest.texts.cpu(), **_tensors(state)}
+        tensors = {"texts": rest.texts.cpu(), **_shared_tensors(state)}
+        for own in everyone:
+            tensors |= own
         _whole(folder / STATE, partial(save_file, tensors, metadata=header))
     except (OSError, SafetensorError) as error:
         raise TrainingError(
@@ -82,8 +100,8 @@ def save(folder: Path, state: State, rest: Resumed, identity: Mapping[str, str])
         ) from error
 
 
-def resume(folder: Path, state: State, identity: Mapping[str, str]) -> Resumed | None:
-    """Restores a run's state in place; None where the folder holds no checkpoint.
+def load(folder: Path, identity: Mapping[str, str]) -> Resumed | None:
+    """What a folder's checkpoint holds; None where there is none.
 
     Raises:
         TrainingError: the checkpoint is broken, or belongs to other settings, prompts, reward or model.
@@ -105,8 +123,27 @@ def resume(folder: Path, state: State, identity: Mapping[str, str]) -> Resumed |
             where=str(folder),
             fix="repeat the command that made it, or choose another folder",
         )
-    _restore(state, tensors)
-    return Resumed(position, tensors["texts"], records)
+    return Resumed(position, tensors.pop("texts"), records, tensors)
+
+
+def restore(state: State, resumed: Resumed) -> None:
+    """Puts weights, optimiser, random state and waiting rollouts back in place.
+
+    Raises:
+        TrainingError: the checkpoint lacks a part.
+    """
+    tensors = resumed.tensors
+    if not tensors:
+        return
+    try:
+        state.choices.set_state(tensors["random.choices"])
+        state.sampling.set_state(tensors[f"random.sampling.{state.team.rank}"])
+        _restore_weights(state, tensors)
+        state.waiting.extend(unpack(tensors, state.team.rank, base_of(state.model).device))
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise TrainingError(
+            f"the checkpoint lacks a part: {error}", where="checkpoint", fix="remove it and start again"
+        ) from error
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -114,19 +151,23 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
 
 
-def _tensors(state: State) -> dict[str, Tensor]:
-    tensors = {"random.choices": state.choices.get_state(), "random.sampling": state.sampling.get_state()}
-    for name, parameter in _trained(state.model):
+def _shared_tensors(state: State) -> dict[str, Tensor]:
+    """What is the same in every process."""
+    tensors = {"random.choices": state.choices.get_state()}
+    for name, parameter in _trained(state):
         tensors[f"parameter.{name}"] = parameter.detach().clone()
         for key, value in state.optimizer.state[parameter].items():
             tensors[f"optimizer.{key}.{name}"] = value.detach().clone()
     return tensors
 
 
-def _restore(state: State, tensors: Mapping[str, Tensor]) -> None:
-    state.choices.set_state(tensors["random.choices"])
-    state.sampling.set_state(tensors["random.sampling"])
-    for name, parameter in _trained(state.model):
+def _own_tensors(state: State) -> dict[str, Tensor]:
+    rank = state.team.rank
+    return {f"random.sampling.{rank}": state.sampling.get_state(), **pack(state.waiting, rank)}
+
+
+def _restore_weights(state: State, tensors: Mapping[str, Tensor]) -> None:
+    for name, parameter in _trained(state):
         parameter.data.copy_(tensors[f"parameter.{name}"])
         for key in ("step", "exp_avg", "exp_avg_sq"):
             # A run whose batches so far had no live group has no optimiser state yet.
@@ -136,8 +177,9 @@ def _restore(state: State, tensors: Mapping[str, Tensor]) -> None:
                 state.optimizer.state[parameter][key] = value if key == "step" else value.to(parameter.device)
 
 
-def _trained(model: PeftModel) -> list[tuple[str, torch.nn.Parameter]]:
-    return [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+def _trained(state: State) -> list[tuple[str, torch.nn.Parameter]]:
+    critic = () if state.critic is None else state.critic.named_parameters(prefix="critic")
+    return [(name, p) for name, p in (*state.model.named_parameters(), *critic) if p.requires_grad]
 
 
 def _record_path(folder: Path, step: int) -> Path:

@@ -1,8 +1,9 @@
-"""Settings of a GRPO run. The command line is made from this class; its defaults made the shipped adapter."""
+"""Settings of a run; command lines are made from these classes. GRPO's defaults made the shipped adapter."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Literal
 
 from training.errors import TrainingError
 
@@ -64,7 +65,7 @@ class GRPOConfig:
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
-            value = getattr(self, name)
+            value = getattr(self, name, least)
             if not least <= value < float("inf"):
                 raise TrainingError(
                     f"{name} must be at least {least} and finite, not {value}",
@@ -72,7 +73,7 @@ class GRPOConfig:
                     fix="change the setting",
                 )
         for name in _POSITIVE:
-            if not 0 < getattr(self, name) < float("inf"):
+            if not 0 < getattr(self, name, 1) < float("inf"):
                 raise TrainingError(
                     f"{name} must be a positive number, not {getattr(self, name)}",
                     where=name,
@@ -84,9 +85,63 @@ class GRPOConfig:
             )
 
 
+@dataclass(frozen=True)
+class LoopConfig(GRPOConfig):
+    """What the loop can do for every method, beyond what GRPO on a small adapter needs.
+
+    Raises:
+        TrainingError: a value makes no sense; the message names the field.
+    """
+
+    staleness: int = 0
+    """Batches of rollouts by which the sampler lags behind the policy. At 0, with one inner epoch, every
+    ratio is 1 and no trust region acts."""
+    aggregation: Literal["card", "sequence_mean", "token_mean", "constant"] = "card"
+    """How tokens are averaged; card: as the method's paper does."""
+    tune: Literal["lora", "full"] = "lora"
+    """What trains: a low-rank adapter, or every weight."""
+    precision: Literal["no", "bf16"] = "no"
+    """Mixed precision of the forward passes; weights and optimiser keep the model's dtype."""
+    value_weight: float = 0.5
+    """Weight of the value head's squared error, for methods that have one."""
+    value_learning_rate: float = 1e-2
+    """Of the value head, for methods that have one."""
+    canary: float = 0.05
+    """Largest mean gap, in nats, between what the sampler and the trainer say of the same tokens before the
+    first update; more means that another policy samples than trains, and stops the run."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise TrainingError(
+                    f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}",
+                    where=name,
+                    fix="change the setting",
+                )
+
+    @classmethod
+    def of(cls, config: GRPOConfig) -> LoopConfig:
+        """The same settings with the loop's own at their defaults, where they are not there yet."""
+        if isinstance(config, LoopConfig):
+            return config
+        return cls(**{f.name: getattr(config, f.name) for f in fields(GRPOConfig)})
+
+    @property
+    def lag(self) -> int:
+        """Most updates between the policy that sampled a rollout and the one that an update starts from."""
+        return self.staleness * self.inner_epochs + self.inner_epochs - 1
+
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "aggregation": ("card", "sequence_mean", "token_mean", "constant"),
+    "tune": ("lora", "full"),
+    "precision": ("no", "bf16"),
+}
 _LEAST: dict[str, float] = {
     "steps": 1, "inner_epochs": 1, "prompts_per_step": 1, "max_draws": 1, "give_up_after": 1, "group_size": 2,
     "new_tokens": 1, "learning_rate": 0, "final_learning_rate": 0, "kl_weight": 0, "kl_sequences": 1,
     "kl_tokens": 1, "kl_batch": 1, "groups_per_pass": 1, "lora_rank": 1, "seed": 0, "save_every": 1,
+    "staleness": 0, "value_weight": 0, "value_learning_rate": 0,
 }  # fmt: skip
-_POSITIVE = ("temperature", "clip", "gradient_clip", "lora_alpha")
+_POSITIVE = ("temperature", "clip", "gradient_clip", "lora_alpha", "canary")

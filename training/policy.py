@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
-from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from training.config import GRPOConfig
+from training.model import CausalLM, base_of
+from training.reference import untrained
 from training.rollouts import Sampler, encode, sample
 from training.types import Prompt
 
@@ -21,7 +21,7 @@ UNBOUNDED = 1_000_000_000
 class Policy:
     """What is trained and how it reads text."""
 
-    model: PeftModel
+    model: CausalLM
     tokenizer: PreTrainedTokenizerBase
     stop_ids: tuple[int, ...]
     """Tokens that end a completion."""
@@ -35,14 +35,14 @@ class Policy:
 
     @property
     def base(self) -> PreTrainedModel:
-        """The model that holds the adapter."""
-        return cast(PreTrainedModel, self.model.get_base_model())
+        """The model without its adapter's wrapper."""
+        return base_of(self.model)
 
 
-def make_policy(model: PeftModel, tokenizer: PreTrainedTokenizerBase) -> Policy:
+def make_policy(model: CausalLM, tokenizer: PreTrainedTokenizerBase) -> Policy:
     """The policy of a model in eval mode: dropout would train another policy than the one that sampled."""
     model.eval()
-    base = cast(PreTrainedModel, model.get_base_model())
+    base = base_of(model)
     stop = base.generation_config.eos_token_id if base.generation_config is not None else None
     stop = tokenizer.eos_token_id if stop is None else stop
     stop_ids = tuple(stop) if isinstance(stop, list) else () if stop is None else (stop,)
@@ -51,7 +51,7 @@ def make_policy(model: PeftModel, tokenizer: PreTrainedTokenizerBase) -> Policy:
 
 
 def reference_texts(policy: Policy, config: GRPOConfig) -> torch.Tensor:
-    """Texts sampled from the policy without its adapter, starting from its begin and its end token in turn.
+    """Texts sampled from the untrained policy, starting from its begin and its end token in turn.
 
     Ids [kl_sequences, kl_tokens + 1]. They start from nothing and not from the training prompts, where the
     policy is meant to change.
@@ -66,6 +66,6 @@ def reference_texts(policy: Policy, config: GRPOConfig) -> torch.Tensor:
     generator = torch.Generator(policy.device).manual_seed(config.seed + 1)
     sampler = Sampler(min(config.kl_tokens, policy.context - 1), 1.0, stop_ids=())
     batch = encode(tokenizer, prompts, room=policy.context, device=policy.device)
-    with policy.model.disable_adapter():
+    with untrained(policy.model):
         drawn = sample(policy.model, batch, 1, sampler, generator)
     return torch.cat((batch.ids, drawn.tokens), dim=1)

@@ -96,7 +96,7 @@ def token_columns(
         "ratio": column(torch.exp(trainer_logp - rollout.sampler_logp)),
         "weight": column(terms.weight),
         "keep": column(terms.keep),
-        "advantage": advantage[row].cpu().numpy(),
+        "advantage": (advantage[row] if advantage.dim() == 1 else advantage[row, place]).cpu().numpy(),
     }
 
 

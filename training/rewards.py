@@ -7,9 +7,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from training.types import Prompt
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,20 @@ class Reward(Protocol):
 
     def __call__(self, completions: Sequence[str]) -> GroupReward:
         """The rewards of one group."""
+        ...
+
+
+@runtime_checkable
+class PromptReward(Protocol):
+    """A reward that depends on the prompt too: a right answer, a reward model's reading of both."""
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels."""
+        ...
+
+    def for_prompt(self, prompt: Prompt) -> Reward:
+        """The judge of this prompt's completions."""
         ...
 
 

@@ -66,6 +66,16 @@ def exact_kl(model: PeftModel, texts: Int[Tensor, "S L"]) -> Tensor:
     reaches the policy alone.
     """
     with torch.no_grad(), model.disable_adapter():
-        reference = torch.log_softmax(model(input_ids=texts, use_cache=False).logits[:, :-1].float(), dim=-1)
-    policy = torch.log_softmax(model(input_ids=texts, use_cache=False).logits[:, :-1].float(), dim=-1)
+        reference = log_probabilities(model, texts)
+    return kl_to(reference, model, texts)
+
+
+def kl_to(reference: Float[Tensor, "S L-1 V"], model: nn.Module, texts: Int[Tensor, "S L"]) -> Tensor:
+    """KL(reference || policy) per token of the texts, nats, for a reference given by log-probabilities."""
+    policy = log_probabilities(model, texts)
     return (reference.exp() * (reference - policy)).sum(dim=-1).mean()
+
+
+def log_probabilities(model: nn.Module, texts: Int[Tensor, "S L"]) -> Float[Tensor, "S L-1 V"]:
+    """Log-probabilities of every possible next token after each token of the texts but the last."""
+    return torch.log_softmax(model(input_ids=texts, use_cache=False).logits[:, :-1].float(), dim=-1)

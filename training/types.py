@@ -56,6 +56,8 @@ class Scores:
 
     logp: Tensor
     """Log-probability of each token, at the sampler's temperature, with gradient; 0 at padding [B, T]."""
+    values: Tensor | None = None
+    """What the value head expects before each token, with gradient; 0 at padding [B, T]."""
 
 
 @dataclass(frozen=True)

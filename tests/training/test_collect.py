@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from training.collect import Batch, channel_means, collect, judge, live_part
+from training.advantages.group import GroupAdvantage
+from training.collect import Batch, Judged, Source, channel_means, collect, judge, live_part
+from training.config import LoopConfig
 from training.errors import TrainingError
 from training.policy import make_policy
 from training.rewards import GroupReward, PronounParity
@@ -46,7 +48,8 @@ class SheEarns(PronounParity):
 
 def gather(policy: Any, reward: Any, config: Any, prompts: Sequence[Prompt] = PROMPTS) -> Batch:
     generators = (torch.Generator().manual_seed(0), torch.Generator().manual_seed(0))
-    return collect(make_policy(policy.model, policy.tokenizer), prompts, reward, config, *generators)
+    made = make_policy(policy.model, policy.tokenizer)
+    return collect(Source(made, prompts, reward, GroupAdvantage(), LoopConfig.of(config), *generators))
 
 
 def test_dead_groups_are_replaced_and_counted(tiny: Callable[..., Any], config: Callable[..., Any]) -> None:
@@ -104,10 +107,15 @@ def rollout_of(policy: Any, texts: Sequence[str]) -> Rollout:
     return Rollout(prompts, 2, tokens, mask, torch.zeros(tokens.shape))
 
 
+def judged_by(policy: Any, rollout: Rollout, reward: Any) -> Judged:
+    prompts = PROMPTS[: len(rollout.tokens) // rollout.group_size]
+    return judge(make_policy(policy.model, policy.tokenizer), rollout, reward, prompts)
+
+
 def test_tokens_after_the_decision_are_masked(tiny: Callable[..., Any]) -> None:
     policy = tiny()
     rollout = rollout_of(policy, [" she works today", " the day he works", " the vote", " they"])
-    judged = judge(make_policy(policy.model, policy.tokenizer), rollout, PronounParity())
+    judged = judged_by(policy, rollout, PronounParity())
     # Never decided: all of it and the end token count; decided by the last word: the end token does not
     # matter to the reward either, but nothing follows it that could be cut.
     assert judged.rollout.mask.sum(1).tolist() == [1, 3, 3, 2]
@@ -116,10 +124,10 @@ def test_tokens_after_the_decision_are_masked(tiny: Callable[..., Any]) -> None:
 def test_live_part_keeps_live_groups_and_the_columns_they_need(tiny: Callable[..., Any]) -> None:
     policy = tiny()
     rollout = rollout_of(policy, [" the day he works", " the day he works", " she works today", " tax"])
-    chunk = live_part(judge(make_policy(policy.model, policy.tokenizer), rollout, PronounParity()))
+    chunk = live_part(judged_by(policy, rollout, PronounParity()), GroupAdvantage())
     assert chunk is None
     rollout = rollout_of(policy, [" the day he works", " the day he works", " they", " the day she works"])
-    chunk = live_part(judge(make_policy(policy.model, policy.tokenizer), rollout, SheEarns()))
+    chunk = live_part(judged_by(policy, rollout, SheEarns()), GroupAdvantage())
     assert chunk is not None
     assert len(chunk.rollout.prompts.ids) == 1
     assert chunk.rollout.tokens.shape == (2, 3)

@@ -169,7 +169,7 @@ def test_a_loss_that_is_no_number_stops_the_run(
     policy = tiny()
     before = adapter(policy)
     monkeypatch.setattr(
-        "training.step.exact_kl", lambda model, texts: texts.sum() * torch.tensor(float("nan"))
+        "training.reference.exact_kl", lambda model, texts: texts.sum() * torch.tensor(float("nan"))
     )
     with pytest.raises(TrainingError, match="no longer finite") as caught:
         next(train(policy.model, policy.tokenizer, PROMPTS, rewards["space"], config(kl_weight=0.0)))
