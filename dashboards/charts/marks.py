@@ -72,7 +72,7 @@ def reference(
         "annotation_font": {"size": 11, "color": FLOOR},
     }
     if y is not None:
-        figure.add_hline(y, annotation_position="top right", **style, **note, **place)
+        figure.add_hline(y, annotation_position="top left", **style, **note, **place)
     if x is not None:
         inside = {"annotation_position": "top right", "annotation_yshift": -14}
         figure.add_vline(x, **inside, **style, **note, **place)

@@ -84,7 +84,7 @@ def by_position(frame: pd.DataFrame) -> go.Figure:
     )  # fmt: skip
     figure.update_xaxes(title="place in the completion")
     figure.update_yaxes(title="weight w", rangemode="tozero")
-    second = {"title": "share kept", "overlaying": "y", "side": "right", "range": [0, 1.05]}
+    second = {"title": "share kept", "overlaying": "y", "side": "right", "range": [0, 1.05], "dtick": 0.25}
     figure.update_layout(yaxis2={**second, "showgrid": False})
     return figure
 

@@ -69,6 +69,9 @@ def _log(store: Store) -> Path:
 
 
 def _board(findings: Findings) -> None:
+    if not findings.current:
+        st.caption("Nobody has opened a finding yet.")
+        return
     columns = st.columns(len(shape.BOARD))
     for column, (status, label) in zip(columns, shape.BOARD.items(), strict=True):
         of_status = [found for found in findings.current.values() if found.status == status]
