@@ -52,6 +52,22 @@ def serve(
     bootstrap.run(str(SCRIPT), False, [], settings)
 
 
+def export(runs: Sequence[Path], folder: Path) -> Path:
+    """Writes the pages that need no server as files that open without one; returns the folder.
+
+    Args:
+        runs: run folders, or folders that hold some.
+        folder: where to write; missing, empty, or an older bundle, which is replaced.
+
+    Raises:
+        UsageError: a folder holds no run.
+        OutputError: the folder holds something else, or cannot be written.
+    """
+    from dashboards.export.bundle import write_bundle
+
+    return write_bundle(runs_in(runs), folder)
+
+
 def options(address: str, port: int, *, headless: bool) -> dict[str, object]:
     """Streamlit's options: local, silent, no telemetry, nothing watched, nothing uploaded."""
     from dashboards.theme import STREAMLIT

@@ -71,7 +71,7 @@ def _cosines(rows: object, latent: int, total: int, width: int, models: int) -> 
     own = _unit(rows[latent : latent + 1].reshape(1, models, width))[0]  # type: ignore[index]
     found = np.empty((models, total), np.float32)
     for start in range(0, total, PIECE):
-        piece = _unit(rows[start : start + PIECE].reshape(-1, models, width))  # type: ignore[index]
+        piece = _unit(rows[start : min(start + PIECE, total)].reshape(-1, models, width))  # type: ignore[index]
         found[:, start : start + len(piece)] = np.einsum("fmd,md->mf", piece, own)
     return found
 

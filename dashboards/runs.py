@@ -12,6 +12,8 @@ from audit.evidence.run import MANIFEST
 
 RUNS_VARIABLE = "UNMASK_DASHBOARD_RUNS"
 """Environment variable with the run folders as a JSON list; set by `dashboards.launch`."""
+LANDING_VARIABLE = "UNMASK_DASHBOARD_LANDING"
+"""Environment variable with the page at the root address; only the export and tests choose another."""
 
 
 def given_runs() -> dict[str, Path]:

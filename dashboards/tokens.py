@@ -14,7 +14,7 @@ from dashboards.theme import BASE, TUNED
 
 LONGEST = 60
 """Characters of one token."""
-PLAIN = "display:inline-block;text-indent:0;border-radius:3px;unicode-bidi:isolate"
+PLAIN = "display:inline-block;border-radius:3px;unicode-bidi:isolate"
 STRONGEST_TINT = 0.62
 """Opacity of the strongest activation; letters stay readable on it, light and dark."""
 
@@ -45,8 +45,8 @@ def _row(
     cells = "".join(
         _cell(token, padded[place], colour, top, place == chosen) for place, token in enumerate(tokens)
     )
-    head = f'<span style="display:inline-block;width:3.6em;opacity:0.7">{name}</span>'
-    return f'<div style="padding-left:3.6em;text-indent:-3.6em">{head}{cells}</div>'
+    head = f'<span style="flex:0 0 3.6em;opacity:0.7">{name}</span>'
+    return f'<div style="display:flex">{head}<span>{cells}</span></div>'
 
 
 def _cell(token: str, value: float, colour: str, top: float, chosen: bool) -> str:

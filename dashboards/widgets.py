@@ -66,21 +66,22 @@ def table(
     return selected_rows(event) if select else []
 
 
-def downloads(frame: pd.DataFrame | Callable[[], pd.DataFrame], key: str, name: str) -> None:
+def downloads(frame: pd.DataFrame | Callable[[], pd.DataFrame], key: str, name: str, label: str = "") -> None:
     """Buttons that save a table as CSV and as Parquet; the files are made when they are asked for.
 
     Args:
         frame: the table, or what reads it then.
         key: of the buttons, unique on the page.
         name: of the files.
+        label: what stands before the kind on the buttons.
     """
     with st.container(horizontal=True, gap="small"):
-        for label, kind, mime, make in (
+        for shown, kind, mime, make in (
             ("CSV", "csv", "text/csv", csv_bytes),
             ("Parquet", "parquet", "application/vnd.apache.parquet", parquet_bytes),
         ):
             st.download_button(
-                label,
+                f"{label} {shown}".strip(),
                 partial(_made, make, frame),
                 file_name=f"{file_name(name)}.{kind}",
                 mime=mime,
@@ -88,7 +89,7 @@ def downloads(frame: pd.DataFrame | Callable[[], pd.DataFrame], key: str, name: 
                 on_click="ignore",
                 type="tertiary",
                 icon=":material/download:",
-                help=f"The whole table as {label}",
+                help=f"The whole table as {shown}",
             )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboards import judging, widgets
+from dashboards import judging, latents, widgets
 from dashboards.charts.latents import rates_figure
 from dashboards.latents import wilson
 from dashboards.store import Store
@@ -47,8 +47,10 @@ def verdict(store: Store, card: dict[str, Any]) -> None:
             )
         label = "no label: nobody and nothing has said what it stands for"
         widgets.text(f"label: {card['label']}" if card["label"] else label)
+        decided = numbers(card, _rotation_bar(store, card["hook"]))
+        effects = latents.of_latent(store, "latent_effects", card["hook"], card["latent"], "behaviour")
         widgets.table(
-            numbers(card, _rotation_bar(store, card["hook"])),
+            pd.concat([decided, silencing(effects)]) if len(effects) else decided,
             "numbers",
             alt="The numbers that decide the kind of the latent, each beside its threshold",
             height="content",
@@ -67,6 +69,25 @@ def numbers(card: dict[str, Any], rotation_bar: float) -> pd.DataFrame:
         {"number": "reappears in other seeds", "value": recurs, "threshold": "share of the other seeds"}
     )
     return pd.DataFrame(rows)
+
+
+def silencing(effects: pd.DataFrame) -> pd.DataFrame:
+    """What decides that a latent is silenced: its part in a behaviour, before and after.
+
+    Args:
+        effects: rows of the table `latent_effects` of one latent.
+    """
+    gone = f"silenced: at most {judging.GONE:.0%} of the base's, q at most {judging.LEVEL:g}"
+    rows = [
+        {
+            "number": f"effect on {row['behaviour']}: base, tuned, q",
+            "value": f"{row['effect_base']:.4g}, {row['effect_tuned']:.4g}, "
+            f"{widgets.number(row['q_value'], '.2g')}",
+            "threshold": gone,
+        }
+        for row in effects.to_dict("records")
+    ]
+    return pd.DataFrame(rows, columns=["number", "value", "threshold"])
 
 
 def _rotation_bar(store: Store, hook: str) -> float:

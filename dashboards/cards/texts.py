@@ -113,8 +113,8 @@ def _stratum(rows: pd.DataFrame, top: float) -> None:
 
 def strip_of(row: dict[Hashable, Any], top: float) -> str:
     """The coloured tokens of one row of the table `examples`."""
-    sides = (list(row[f"activation_{side}"]) for side in ("base", "tuned"))
-    return token_strip(list(row["tokens"]), *sides, int(row["position"]), top)
+    base, tuned = (list(row[f"activation_{side}"]) for side in ("base", "tuned"))
+    return token_strip(list(row["tokens"]), base, tuned, int(row["position"]), top)
 
 
 def source_of(row: dict[Hashable, Any]) -> str:

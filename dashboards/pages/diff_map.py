@@ -112,8 +112,9 @@ def _strongest(store: Store, chosen: Chosen, across: Axis, up: Axis, shown: int)
     frame = latents.strongest(store, chosen, across, up, STRONGEST)
     widgets.section(f"The {len(frame):,} strongest of {shown:,} latents", ROWS)
     _table(frame, chosen.hook)
-    st.caption("All latents of the map:")
-    widgets.downloads(lambda: latents.strongest(store, chosen, across, up), "all-latents", "latents")
+    widgets.downloads(
+        lambda: latents.strongest(store, chosen, across, up), "all-latents", "latents", "All of the map,"
+    )
 
 
 def _table(frame: pd.DataFrame, hook: str) -> None:

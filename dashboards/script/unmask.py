@@ -3,6 +3,9 @@
 It stands alone in its folder, because Streamlit puts that folder first on the import path.
 """
 
-from dashboards.app import main
+import os
 
-main()
+from dashboards.app import main
+from dashboards.runs import LANDING_VARIABLE
+
+main(os.environ.get(LANDING_VARIABLE, "home"))
