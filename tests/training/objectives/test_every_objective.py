@@ -169,12 +169,11 @@ def test_plain_policy_gradient_at_ratio_one_where_the_card_says_so(name: str) ->
 
 
 @METHODS
-def test_it_is_not_inert_once_the_policy_has_moved(name: str) -> None:
-    card = OBJECTIVES.find(name).card
+def test_once_the_policy_has_moved_it_is_plain_only_where_the_card_says_so(name: str) -> None:
     new, roll, advantage = case(5, spread=1.0)
     gradient, _ = gradient_of(name, new, roll, advantage)
-    assert not torch.allclose(gradient, -advantage[:, None] * roll.mask)
-    assert not card.inert(1)
+    plain = -advantage[:, None] * roll.mask
+    assert torch.allclose(gradient, plain) is OBJECTIVES.find(name).card.inert(1)
 
 
 @METHODS
@@ -202,7 +201,6 @@ def test_card_says_what_a_reader_needs(name: str) -> None:
     found: Any = OBJECTIVES.find(name)
     card = found.card
     assert card.title
-    assert card.arxiv[:4].isdigit()
     assert card.arxiv[:10] in " ".join(card.sources)
     assert card.formula
     assert card.inert_when
