@@ -26,7 +26,7 @@ def store_of(path: Path) -> Store:
 
 
 @st.cache_resource(max_entries=8, show_spinner=False, on_release=Store.close)
-def _opened(path: str, _manifest: str) -> Store:
+def _opened(path: str, manifest: str) -> Store:  # Streamlit leaves names with an underscore out of the key
     return open_store(Path(path))
 
 
