@@ -165,7 +165,7 @@ class _Task:
     def fresh_state(self) -> State:
         model, seed, config = self.policy.model, self.config.seed, self.config
         critic = None
-        if "values" in self.objective.card.needs:
+        if "values" in getattr(self.advantage, "needs", ()):
             critic = ValueHead(hidden_size(model)).to(self.policy.device)
         groups = [{"params": trained(model), "lr": config.learning_rate}]
         if critic is not None:

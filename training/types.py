@@ -115,6 +115,8 @@ class MethodCard:
     """What the paper says."""
     clashes: str = ""
     """Other methods that go by the same letters."""
+    aliases: tuple[str, ...] = ()
+    """Other names by which commands find it."""
     needs: frozenset[str] = frozenset()
     """What the loop must provide beyond the tokens' log-probabilities: values, ..."""
     aggregation: Aggregation = "sequence_mean"
@@ -156,7 +158,10 @@ class Advantages:
 
 
 class Advantage(Protocol):
-    """A rule that turns rewards into advantages."""
+    """A rule that turns rewards into advantages.
+
+    One that reads a value head's expectations says so: `needs = frozenset({"values"})`.
+    """
 
     name: ClassVar[str]
 

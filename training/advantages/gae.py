@@ -24,6 +24,7 @@ class GAEAdvantage:
     """
 
     name: ClassVar[str] = "gae"
+    needs: ClassVar[frozenset[str]] = frozenset({"values"})
     gamma: float = 1.0
     """Discount per token."""
     lam: float = 0.95
