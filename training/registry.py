@@ -28,23 +28,26 @@ class Registry(Generic[T]):
         """
         self.kind, self.package = kind, package
         self._found: dict[str, Any] = {}
+        self._aliases: set[str] = set()
         self._read = False
 
-    def add(self, name: str, member: type[C]) -> type[C]:
-        """Registers a class.
+    def add(self, name: str, member: type[C], aliases: tuple[str, ...] = ()) -> type[C]:
+        """Registers a class under its name and perhaps others, which `names` does not list.
 
         Raises:
             ValueError: another class has the name: acronyms collide, so names must not.
         """
-        taken = self._found.get(name)
-        if taken is not None and taken.__qualname__ != member.__qualname__:
-            raise ValueError(f"two {self.kind}s are called {name!r}: {taken!r} and {member!r}")
-        self._found[name] = member
+        for known in (name, *aliases):
+            taken = self._found.get(known)
+            if taken is not None and taken.__qualname__ != member.__qualname__:
+                raise ValueError(f"two {self.kind}s are called {known!r}: {taken!r} and {member!r}")
+            self._found[known] = member
+        self._aliases |= set(aliases)
         return member
 
     def names(self) -> tuple[str, ...]:
         """All names, in the order of the alphabet."""
-        return tuple(sorted(self._all()))
+        return tuple(sorted(set(self._all()) - self._aliases))
 
     def find(self, name: str) -> Any:
         """The class of a name; hyphens stand for underscores.
@@ -103,7 +106,7 @@ ADVANTAGES: Registry[Advantage] = Registry("advantage", "training.advantages")
 def objective(found: type[C]) -> type[C]:
     """Class decorator: registers an objective under its card's name."""
     card: MethodCard = found.card  # type: ignore[attr-defined]  # the protocol's; a bare class says nothing of it
-    return OBJECTIVES.add(card.name, found)
+    return OBJECTIVES.add(card.name, found, card.aliases)
 
 
 def advantage(found: type[C]) -> type[C]:

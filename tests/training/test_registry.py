@@ -22,6 +22,11 @@ def test_hyphens_and_capitals_do_not_matter() -> None:
     assert OBJECTIVES.find("Dr-GRPO") is OBJECTIVES.find("dr_grpo")
 
 
+def test_an_alias_is_found_and_not_listed() -> None:
+    assert OBJECTIVES.find("dppo") is OBJECTIVES.find("dppo_tv")
+    assert "dppo" not in OBJECTIVES.names()
+
+
 def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(TrainingError) as caught:
         OBJECTIVES.find("drgrpo")

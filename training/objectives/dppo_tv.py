@@ -33,6 +33,7 @@ class DPPOTV:
         claim_seed="mends what is wrong with ratio clipping",
         claim_paper="more stable and better than GRPO: ratios punish rare tokens and overlook common ones",
         clashes="diffusion policy policy optimisation (robotics) is another DPPO",
+        aliases=("dppo",),
         aggregation="token_mean",
         believes="|pi - mu|",
     )
