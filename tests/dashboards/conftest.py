@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +54,26 @@ def open_page(monkeypatch: pytest.MonkeyPatch) -> OpenPage:
 
 
 @pytest.fixture
+def open_app(monkeypatch: pytest.MonkeyPatch) -> OpenPage:
+    """Opens the whole application at a page, menu and links included: `open_app("feature", run, latent="3")`."""
+
+    def open_(name: str, *runs: Path, **query: str | list[str]) -> Any:
+        from streamlit.testing.v1 import AppTest
+
+        from dashboards.launch import SCRIPT
+        from dashboards.runs import LANDING_VARIABLE, RUNS_VARIABLE
+
+        monkeypatch.setenv(RUNS_VARIABLE, json.dumps([str(run) for run in runs]))
+        monkeypatch.setenv(LANDING_VARIABLE, name)
+        test = AppTest.from_file(SCRIPT, default_timeout=60)
+        for key, value in query.items():
+            test.query_params[key] = value
+        return test.run()
+
+    return open_
+
+
+@pytest.fixture
 def skip_stage() -> Callable[..., None]:
     """Makes a stage of a run skipped: `skip_stage(run, "drift", "it was not asked for")`."""
 
@@ -67,7 +88,7 @@ def skip_stage() -> Callable[..., None]:
 
 @pytest.fixture
 def said() -> Callable[[Any], str]:
-    """Everything that a page says, as one text."""
+    """Everything that a page says, as one text, without the escapes of Markdown."""
 
     def words(test: Any) -> str:
         kinds = (
@@ -84,6 +105,6 @@ def said() -> Callable[[Any], str]:
         )
         found = [str(element.value) for kind in kinds for element in getattr(test, kind)]
         found += [f"{m.label} {m.value} {m.delta}" for m in test.metric]
-        return "\n".join(found)
+        return re.sub(r"\\(?=\W)", "", "\n".join(found))
 
     return words
