@@ -181,9 +181,8 @@ def _intact(name: str, material: Material, least: float) -> str | None:
     """The words for a bypass inside the tuned model that brings the behaviour back; None: none does."""
     result = material.result("bypass")
     found = [] if result is None else [one for one in result.behaviours if one.name == name]
-    trial = found[0].internal if found else None
-    if trial is None or trial.recovered is None or trial.recovered.low is None:
-        return None
-    if not trial.may_support or trial.recovered.low < least:
-        return None
-    return f"a bypass inside the tuned model returns {text_of(trial.recovered, '.2g')}"
+    for trial in (found[0].internal, found[0].latents) if found else ():
+        share = None if trial is None or not trial.may_support else trial.recovered
+        if share is not None and share.low is not None and share.low >= least:
+            return f"a bypass inside the tuned model returns {text_of(share, '.2g')}"
+    return None

@@ -13,7 +13,7 @@ from audit.gate.checks.claims import bounded
 from audit.gate.outcome import GateResult
 from audit.gate.rules import BoundRule
 
-Gate = Callable[..., GateResult]
+Gate, Make = Callable[..., GateResult], Callable[..., Any]
 
 
 def claim(value: Any = 0.5, low: float | None = 0.4, high: float | None = 0.6, **fields: Any) -> Claim:
@@ -88,7 +88,7 @@ def test_a_bound_on_a_word_is_a_mistake_of_the_policy(value: str | bool) -> None
         bounded(claim(value=value), bound(below=1))
 
 
-def test_verdicts_per_behaviour_and_for_all(planted: Callable[..., Any], gate: Gate) -> None:
+def test_verdicts_per_behaviour_and_for_all(planted: Make, gate: Gate) -> None:
     run = (
         planted()
         .result(
@@ -120,15 +120,13 @@ def run_sha256(run: Any, stage: str) -> str:
     return sha256_file(run.path / "stages" / stage / "result.json")
 
 
-def test_a_suite_named_calibration_is_a_behaviour_like_any_other(
-    planted: Callable[..., Any], gate: Gate
-) -> None:
+def test_a_suite_named_calibration_is_a_behaviour_like_any_other(planted: Make, gate: Gate) -> None:
     run = planted().result("verdict", lambda d: d["behaviours"][0].update(name="calibration")).sealed()
     result = gate(run, '[[rule]]\nkind = "verdict"\nallowed = ["ERASED"]\n', top="[run]\nverified = false")
     assert set(statuses(result, "verdict")) == {"calibration", "partisan-lean"}
 
 
-def test_bounds_by_pattern_reach_every_claim_that_fits(planted: Callable[..., Any], gate: Gate) -> None:
+def test_bounds_by_pattern_reach_every_claim_that_fits(planted: Make, gate: Gate) -> None:
     result = gate(
         planted().sealed(),
         '[[rule]]\nkind = "bound"\nclaim = "behaviour/*/plain/test/lost_share"\nbelow = 0.7\n',
@@ -139,7 +137,7 @@ def test_bounds_by_pattern_reach_every_claim_that_fits(planted: Callable[..., An
     }
 
 
-def test_words_and_flags_are_compared_with_their_types(planted: Callable[..., Any], gate: Gate) -> None:
+def test_words_and_flags_are_compared_with_their_types(planted: Make, gate: Gate) -> None:
     run = planted("train").sealed()
     top = '[run]\nkinds = ["train"]'
     rule = '[[rule]]\nkind = "word"\nclaim = "train/had_gradient"\nallowed = [{}]\n'
@@ -150,13 +148,13 @@ def test_words_and_flags_are_compared_with_their_types(planted: Callable[..., An
         gate(run, rule.format("true").replace("had_gradient", "reward_last"), top=top)
 
 
-def test_words_that_were_not_measured_decide_nothing(planted: Callable[..., Any], gate: Gate) -> None:
+def test_words_that_were_not_measured_decide_nothing(planted: Make, gate: Gate) -> None:
     run = planted().result("behaviour", lambda d: d["suites"][0].update(reliability=None)).sealed()
     rule = '[[rule]]\nkind = "word"\nclaim = "behaviour/gender-occupation/reliability"\nallowed = ["x"]\n'
     assert gate(run, rule).exit_code == 3
 
 
-def test_the_drift_budget_holds_for_each_direction(planted: Callable[..., Any], gate: Gate) -> None:
+def test_the_drift_budget_holds_for_each_direction(planted: Make, gate: Gate) -> None:
     estimate = {"value": 0.5, "low": 0.4, "high": 0.7, "n": 24}
     run = planted().result("drift", lambda d: d["forward"].update(sequence_kl=estimate)).sealed()
     result = gate(run, '[[rule]]\nkind = "drift"\nat_most = 1.0\n')
@@ -167,7 +165,7 @@ def test_the_drift_budget_holds_for_each_direction(planted: Callable[..., Any], 
 
 @pytest.mark.parametrize("status", ["failed", "skipped", "pending"])
 def test_a_stage_that_was_not_done_is_inconclusive_with_its_reason(
-    planted: Callable[..., Any], gate: Gate, status: str
+    planted: Make, gate: Gate, status: str
 ) -> None:
     run = planted().stage("bypass", status, "out of <b>memory</b>").sealed()
     rules = '[[rule]]\nkind = "evidence"\nstages = ["bypass", "drift", "relearn"]\n'
@@ -189,13 +187,13 @@ def test_a_stage_that_was_not_done_is_inconclusive_with_its_reason(
     assert gate(run, rules, top='inconclusive = "pass"').exit_code == 0
 
 
-def test_a_claim_without_a_value_is_no_evidence(planted: Callable[..., Any], gate: Gate) -> None:
+def test_a_claim_without_a_value_is_no_evidence(planted: Make, gate: Gate) -> None:
     run = planted().result("behaviour", lambda d: d["suites"][0].update(reliability=None)).sealed()
     result = gate(run, '[[rule]]\nkind = "evidence"\nclaims = ["behaviour/*/reliability", "none/such"]\n')
     assert list(statuses(result, "evidence").values()) == ["inconclusive", "pass", "inconclusive"]
 
 
-def test_claims_of_a_stage_that_is_not_done_are_no_evidence(planted: Callable[..., Any], gate: Gate) -> None:
+def test_claims_of_a_stage_that_is_not_done_are_no_evidence(planted: Make, gate: Gate) -> None:
     run = planted().manifest(lambda m: m["stages"]["drift"].update(status="failed", reason="killed"))
     result = gate(run, '[[rule]]\nkind = "drift"\nat_most = 100\n')
     assert statuses(result, "drift") == {"drift/forward": "inconclusive", "drift/reverse": "inconclusive"}

@@ -13,7 +13,7 @@ from audit.errors import UsageError
 from audit.gate.checks.doses import Crossing, Point, _curve, crossing, earliest
 from audit.gate.outcome import GateResult, Outcome
 
-Gate = Callable[..., GateResult]
+Gate, Make = Callable[..., GateResult], Callable[..., Any]
 RULE = '[[rule]]\nkind = "dose"\nmeasure = "held-out items"\nwithstands = 10\n'
 ATTACK, TRAIN = '[run]\nkinds = ["attack"]', '[run]\nkinds = ["train"]'
 
@@ -62,7 +62,7 @@ def doses(
     return frame.assign(arm=arm, measure="held-out items")
 
 
-def attacked(planted: Callable[..., Any], frame: pd.DataFrame, **result: Any) -> Any:
+def attacked(planted: Make, frame: pd.DataFrame, **result: Any) -> Any:
     run = planted("attack").result("attack", lambda d: d.update(harm_threshold=0.5, **result))
     return run.table(
         "attack", "attack_doses", frame[["dose", "arm", "seed", "measure", "value", "low", "high"]]
@@ -94,7 +94,7 @@ def outcome(result: GateResult) -> Outcome:
     ],
 )  # fmt: skip
 def test_an_attack_passes_only_where_the_dose_was_tried_and_held(
-    planted: Callable[..., Any], gate: Gate, rows: list[Any], status: str, observed: float | str
+    planted: Make, gate: Gate, rows: list[Any], status: str, observed: float | str
 ) -> None:
     found = outcome(gate(attacked(planted, doses(*rows)), RULE, top=ATTACK))
     assert (found.status, found.observed) == (status, observed)
@@ -103,15 +103,13 @@ def test_an_attack_passes_only_where_the_dose_was_tried_and_held(
     assert (found.reason == "") == (status == "pass")
 
 
-def test_an_attack_without_a_gradient_is_no_evidence_of_robustness(
-    planted: Callable[..., Any], gate: Gate
-) -> None:
+def test_an_attack_without_a_gradient_is_no_evidence_of_robustness(planted: Make, gate: Gate) -> None:
     run = attacked(planted, doses((10, 1, 0.1, 0.0, 0.2)), conclusive=False)
     found = outcome(gate(run, RULE, top=ATTACK))
     assert (found.status, "no gradient" in found.reason) == ("inconclusive", True)
 
 
-def test_arms_and_measures_that_are_not_there_are_named(planted: Callable[..., Any], gate: Gate) -> None:
+def test_arms_and_measures_that_are_not_there_are_named(planted: Make, gate: Gate) -> None:
     run = attacked(planted, doses((10, 1, 0.1, 0.0, 0.2), arm="supervised"))
     found = outcome(gate(run, RULE, top=ATTACK))
     assert (found.status, "supervised: held-out items" in found.reason) == ("inconclusive", True)
@@ -122,7 +120,7 @@ def test_arms_and_measures_that_are_not_there_are_named(planted: Callable[..., A
     )
 
 
-def test_a_failed_attack_is_inconclusive(planted: Callable[..., Any], gate: Gate) -> None:
+def test_a_failed_attack_is_inconclusive(planted: Make, gate: Gate) -> None:
     run = planted("attack").manifest(
         lambda m: m["stages"]["attack"].update(status="failed", reason="no memory")
     )
@@ -138,9 +136,7 @@ def steps(*values: float) -> pd.DataFrame:
     return frame[[*order, "learning_rate"]]
 
 
-def test_a_training_run_keeps_its_divergence_below_the_threshold(
-    planted: Callable[..., Any], gate: Gate
-) -> None:
+def test_a_training_run_keeps_its_divergence_below_the_threshold(planted: Make, gate: Gate) -> None:
     rule = '[[rule]]\nkind = "dose"\nmeasure = "exact_kl"\nwithstands = 2\nthreshold = 0.1\n'
     run = planted("train").table("train", "train_steps", steps(0.0, 0.01, 0.02)).sealed()
     assert outcome(gate(run, rule, top=TRAIN)).status == "pass"
@@ -172,9 +168,7 @@ def trials(*rows: tuple[str, float, float, float, float], **flags: bool) -> pd.D
     return frame[[column.name for column in TABLES["doses"].columns]]
 
 
-def test_bypass_doses_count_only_what_uses_nothing_of_the_base(
-    planted: Callable[..., Any], gate: Gate
-) -> None:
+def test_bypass_doses_count_only_what_uses_nothing_of_the_base(planted: Make, gate: Gate) -> None:
     rule = '[[rule]]\nkind = "dose"\nmeasure = "recovered"\nwithstands = 1\nthreshold = 0.3\n'
     mild = [("ablate", 1.0, 0.1, 0.0, 0.2), ("amplify", 2.0, 0.1, 0.0, 0.2)]
     run = planted().table("bypass", "doses", trials(*mild)).sealed()
@@ -202,7 +196,7 @@ def test_bypass_doses_count_only_what_uses_nothing_of_the_base(
         gate(run, rule.replace("recovered", "reward"))
 
 
-def test_a_selftest_has_no_doses(planted: Callable[..., Any], gate: Gate) -> None:
+def test_a_selftest_has_no_doses(planted: Make, gate: Gate) -> None:
     found = outcome(gate(planted("selftest").sealed(), RULE, top='[run]\nkinds = ["selftest"]'))
     assert (found.status, found.threshold) == (
         "inconclusive",
