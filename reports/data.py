@@ -1,10 +1,10 @@
 """A report as data: `audit report --format json`, and what the PDF template reads.
 
-The document is `{"format": 1, "run", "title", "kind", "created", "manifest", "miniature", "sections"}`; a
-section is `{"name", "title", "question", "blocks"}`; a block has a `type` (paragraph, bullets, heading, facts,
-table, picture, card, notice) and the fields of that class in `reports.model`. A line is a list of spans
-`{"text", "style", "key"}`; `key` is the number of the claim in claims.json (from 1) that the text says, or
-null.
+The document is `{"format": 1, "run", "title", "kind", "subject", "created", "manifest", "miniature",
+"made_with", "sections"}`; a section is `{"name", "title", "question", "blocks"}`; a block has a `type`
+(paragraph, bullets, heading, facts, table, picture, card, notice) and the fields of that class in
+`reports.model`. A line is a list of spans `{"text", "style", "key"}`; `key` is the number of the claim in
+claims.json (from 1) that the text says, or null.
 """
 
 from __future__ import annotations

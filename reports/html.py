@@ -28,10 +28,8 @@ def html_of(report: Report) -> str:
     from markupsafe import Markup
 
     css = (TEMPLATES / "report.css").read_text(encoding="utf-8")
-    # Markup: the style sheet and the generator's mark are files and constants of this package.
-    return _template().render(
-        report=report, figure=_figure, mark=MARK, verdicts=VERDICTS, css=Markup(css), html_mark=Markup(HTML_MARK)  # noqa: S704
-    )  # fmt: skip
+    ours = {"css": Markup(css), "html_mark": Markup(HTML_MARK)}  # noqa: S704  # of this package, not of a run
+    return _template().render(report=report, figure=_figure, mark=MARK, verdicts=VERDICTS, **ours)
 
 
 @cache

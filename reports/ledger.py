@@ -1,4 +1,4 @@
-"""A run as a report may use it: claims whose evidence still verifies, results and tables that are as written."""
+"""A run as a report may use it: claims whose evidence verifies, results and tables that are as written."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ TONES = {"gap": "GAP", "warning": "WARNING", "invented": "MINIATURE", "note": "N
 
 
 def escape(text: str) -> str:
-    """Text that Markdown shows as it is: nothing in it is emphasis, a link, a table cell, a mention or HTML."""
+    """Text that Markdown shows as it is: nothing in it is markup, a table cell, a mention or HTML."""
     safe = SPECIAL.sub(r"\\\1", text)
     return "".join(ENTITIES.get(character, character) for character in safe)
 
@@ -109,7 +109,8 @@ def _facts(block: Facts) -> Iterator[str]:
 
 
 def _picture(block: Picture) -> Iterator[str]:
-    yield f"*Figure: {escape(block.title)}.* {escape(block.alt)} It is in the PDF and the web page.{_source(block.source)}"
+    said = f"*Figure: {escape(block.title)}.* {escape(block.alt)} It is in the PDF and the web page."
+    yield said + _source(block.source)
 
 
 WRITERS: dict[type, Callable[[Any], Iterator[str]]] = {

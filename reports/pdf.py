@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from reports.data import report_json
 from reports.model import Picture, Report
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import typst
 
 HERE = Path(__file__).parent
-STANDARDS = ("a-3a", "ua-1")
+STANDARDS: list[Literal["a-3a", "ua-1"]] = ["a-3a", "ua-1"]
 REPORT = "report.json"
 
 
@@ -74,7 +74,7 @@ def pictures(report: Report) -> list[Picture]:
 
 def _compile(root: Path, report: Report) -> bytes:
     made = _compiler(root).compile(
-        format="pdf", pdf_standards=list(STANDARDS), timestamp=datetime.fromisoformat(report.created)
+        format="pdf", pdf_standards=[*STANDARDS], timestamp=datetime.fromisoformat(report.created)
     )
     if not isinstance(made, bytes):
         raise RuntimeError("typst returned no PDF")

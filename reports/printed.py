@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ CONTENTS = "Contents"
 
 @dataclass(frozen=True)
 class Piece:
-    """Text that must stand next; `between` may come before it once more, as a table's head does on a new page."""
+    """Text that must stand next; `between` may come before it again, as a table's head on a new page."""
 
     text: str
     between: str = ""
@@ -50,7 +50,7 @@ def pieces(report: dict[str, Any]) -> Iterator[Piece]:
 
 
 def _block(block: dict[str, Any]) -> Iterator[Piece]:
-    makers = {
+    makers: dict[str, Callable[[], Iterable[Piece]]] = {
         "paragraph": lambda: [Piece(_line(block["line"]))],
         "bullets": lambda: [Piece(_line(line)) for line in block["lines"]],
         "heading": lambda: [Piece(block["text"])],

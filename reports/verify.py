@@ -1,7 +1,7 @@
-"""`audit verify report.pdf`: do the pages say what the ledger says, and does the ledger say what the run says?
+"""`audit verify report.pdf`: do the pages say what the ledger says, and the ledger what the run says?
 
-Without the run it is checked that the pages, the attached report, ledger and manifest agree. With the run folder,
-that they are this run's, that every hash of it holds, and that the report made again from it is the same.
+Without the run it is checked that pages, attached report, ledger and manifest agree; with the run folder, that
+they are this run's, that every hash of it holds, and that the report made again from it is the same.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from audit.errors import AuditError, RunFolderError
+from audit.errors import RunFolderError
 from audit.evidence.run import CLAIMS, MANIFEST
 from audit.evidence.schema.documents import Claims, Manifest
 from reports.attached import SECTIONS
@@ -24,7 +24,7 @@ from reports.printed import differences
 from reports.text import clean
 
 CANNOT_SHOW = (
-    "Pages, ledger and manifest can be forged together: compare the manifest's SHA-256 with one that was kept elsewhere.",
+    "Pages, ledger and manifest can be forged together: keep the manifest's SHA-256 elsewhere, and compare.",
     "Figures are drawings and are not read back; given the run, they are drawn again.",
     "That the numbers were measured as the run says, on the models that it names.",
 )
@@ -175,6 +175,3 @@ def _pages(opened: OpenedPDF, report: Any) -> tuple[int, list[str]]:
         return 0, [f"the pages cannot be read: {error}"]
     except (KeyError, TypeError, AttributeError, ValueError):
         return 0, ["the attached report.json does not fit this version's format"]
-
-
-__all__ = ["AuditError", "ReportVerification", "verify_report"]

@@ -22,8 +22,9 @@ from reports.ledger import Evidence
 from reports.model import Report
 
 SECTIONS = (
-    identity_section, scope_section, behaviour_section, confounds_section, elicitation_section, directions_section,
-    features_section, switches_section, bypass_section, drift_section, attack_section, power_section,
+    identity_section, scope_section, behaviour_section, confounds_section, elicitation_section,
+    directions_section, features_section, switches_section, bypass_section, drift_section, attack_section,
+    power_section,
     findings_section, limits_section, reproduction_section, crosswalk_section, index_section,
 )  # fmt: skip
 """After the first page, in the order of the report."""

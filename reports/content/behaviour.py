@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from audit.evidence.schema.results import SuiteResult, TemplateResult
 from reports.content.parts import absent, claims_table, columns, picture, raw, section
 from reports.ledger import Evidence
-from reports.model import Block, Bullets, Column, Heading, Line, Notice, Paragraph, Section, Table, line
+from reports.model import Block, Column, Heading, Line, Notice, Paragraph, Section, Table, line
 from reports.numbers import DASH, number
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def _overview(evidence: Evidence, suites: list[SuiteResult]) -> Block:
 
     return picture(
         "effects", "Effect of both models on held-out entities",
-        "Base and tuned effect of every suite and prompt form, with intervals; the numbers are in the tables below.",
+        "Base and tuned effect of every suite and prompt form, with intervals; the band about the base is "
+        "where a change counts as none. The numbers are in the tables below.",
         evidence.source("behaviour", "result.json"), draw,
     )  # fmt: skip
 
@@ -65,8 +66,8 @@ def _paired(evidence: Evidence, suites: list[SuiteResult]) -> Block:
 
     return picture(
         "items", "Every held-out item: base against tuned",
-        "Scatter of each item's score in the base and in the tuned model, in the form that carries the verdict; "
-        "points off the diagonal changed, triangles changed sign.",
+        "Scatter of each item's score in the base and in the tuned model, in the form that carries the "
+        "verdict; points off the diagonal changed, triangles changed sign.",
         lambda: evidence.source("behaviour", "items.parquet"), draw,
     )  # fmt: skip
 
@@ -102,7 +103,8 @@ def _tests(found: TemplateResult) -> tuple[Line, ...]:
     counts = (flips.items, flips.to_showing, flips.to_not_showing, flips.p_value, found.p_value)
     return (
         line(found.template), line(SPLITS[found.split]), *(raw(number(count)) for count in counts),
-        line(DASH) if found.q_value is None else raw(number(found.q_value)), line("yes" if found.equivalent else "no"),
+        line(DASH) if found.q_value is None else raw(number(found.q_value)),
+        line("yes" if found.equivalent else "no"),
     )  # fmt: skip
 
 
@@ -156,6 +158,3 @@ def _grid(evidence: Evidence, suite: SuiteResult) -> Block:
 def _duplicates(suite: SuiteResult) -> tuple[Line, ...]:
     values = (suite.items, suite.entities, suite.near_duplicates, suite.near_duplicates_masked)
     return (line(suite.name), *(raw(number(value)) for value in values))
-
-
-__all__ = ["Bullets", "behaviour_section", "confounds_section"]

@@ -11,7 +11,7 @@ from audit.evidence.schema.results import (
     BypassTrial,
     SwitchesResult,
 )
-from reports.content.inside import _missing
+from reports.content.inside import missing
 from reports.content.parts import columns, picture, raw, section, sentences
 from reports.ledger import Evidence
 from reports.model import Block, Heading, Line, Notice, Paragraph, Section, Source, Table, gap_notice, line
@@ -42,7 +42,7 @@ def switches_section(evidence: Evidence) -> Section:
     )
     result: SwitchesResult | None = evidence.result("switches")
     if result is None:
-        blocks: list[Block] = [_missing(evidence, "switches", "switch location")]
+        blocks: list[Block] = [missing(evidence, "switches", "switch location")]
         return section("switches", "Switch location", question, blocks)
     blocks = []
     for place, found in enumerate(result.behaviours):
@@ -111,8 +111,7 @@ def bypass_section(evidence: Evidence) -> Section:
     )
     result: BypassResult | None = evidence.result("bypass")
     if result is None:
-        missing: list[Block] = [_missing(evidence, "bypass", "bypass")]
-        return section("bypass", "Bypass", question, missing)
+        return section("bypass", "Bypass", question, [missing(evidence, "bypass", "bypass")])
     blocks: list[Block] = [_budgets(evidence, result)]
     for place, found in enumerate(result.behaviours):
         blocks += _behaviour(evidence, found, place)
@@ -181,7 +180,7 @@ def _doses(evidence: Evidence, found: BehaviourBypass, place: int) -> Block:
         shown = doses.panels(evidence.table("bypass", "doses", doses.COLUMNS), found.name)
         return doses.draw(shown) if shown else None
 
-    said = "Recovered share by dose for each intervention, held-out items, with intervals; grey diamonds are controls."
+    said = "Recovered share by dose, an intervention a panel, held-out items; grey diamonds are controls."
     source = evidence.source("bypass", "doses.parquet")
     return picture(
         f"doses-{place}", f"{found.name}: dose-response beside matched controls", said, source, draw

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from audit.evidence.schema.results import ConceptDirections, FeaturesResult, HookFeatures, SuiteElicitation
+from audit.evidence.schema.documents import Estimate
+from audit.evidence.schema.results import (
+    ArmResult,
+    ConceptDirections,
+    FeaturesResult,
+    HookFeatures,
+    SuiteElicitation,
+)
 from reports.content.parts import absent, claims_table, columns, not_part, picture, raw, section, sentences
 from reports.ledger import Evidence
 from reports.model import Block, Heading, Line, Section, Table, gap_notice, line
@@ -13,13 +20,15 @@ from reports.numbers import estimate, number, share
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from reports.figures.bars import Bar
+
 ARMS = columns(
     ("way of asking", 1.7), ("dose>", 0.5), ("control", 0.6), ("tuned asked so>", 1.0), ("recovered>", 1.8),
     ("beyond the base>", 1.8),
 )  # fmt: skip
 HEALTH = columns(
-    ("hook", 2.0), ("latents>", 0.8), ("seeds>", 0.5), ("L0>", 0.6), ("dead>", 0.7), ("loss recovered, base>", 1.0),
-    ("tuned>", 0.8),
+    ("hook", 2.0), ("latents>", 0.8), ("seeds>", 0.5), ("L0>", 0.6), ("dead>", 0.7),
+    ("loss recovered, base>", 1.0), ("tuned>", 0.8),
 )  # fmt: skip
 MOST = 60
 """Rows of a table that may hold a row per latent; the Parquet table has all."""
@@ -31,7 +40,7 @@ def elicitation_section(evidence: Evidence) -> Section:
     result = evidence.result("elicit")
     blocks: list[Block] = []
     if result is None:
-        blocks.append(_missing(evidence, "elicit", "elicitation"))
+        blocks.append(missing(evidence, "elicit", "elicitation"))
     else:
         blocks += sentences(evidence, evidence.of("elicit/"))
         for place, found in enumerate(result.suites):
@@ -39,7 +48,8 @@ def elicitation_section(evidence: Evidence) -> Section:
     return section("elicitation", "Elicitation", question, blocks)
 
 
-def _missing(evidence: Evidence, stage: str, what: str) -> Block:
+def missing(evidence: Evidence, stage: str, what: str) -> Block:
+    """Why an optional stage's section is empty: this run left it out, or its kind never has it."""
     compare = evidence.manifest.kind == "compare"
     return absent(evidence, stage, what) if compare else not_part(evidence, what)
 
@@ -50,20 +60,11 @@ def _asked(evidence: Evidence, found: SuiteElicitation, place: int) -> list[Bloc
     from reports.figures import bars
 
     def draw() -> Figure | None:
-        shown = [
-            bars.Bar(f"{a.arm} {a.variant} {a.dose:g}", a.recovered.value, a.recovered.low, a.recovered.high, a.is_control)
-            for a in found.arms if a.recovered is not None
-        ]  # fmt: skip
+        shown = [_bar(arm, arm.recovered) for arm in found.arms if arm.recovered is not None]
         return bars.draw(shown, "recovered share R (0: as tuned, 1: as the base)", 0.5) if shown else None
 
     source = evidence.source("elicit", "result.json")
-    rows = tuple(
-        (
-            line(f"{arm.arm} {arm.variant}"), raw(number(arm.dose)), line("control" if arm.is_control else ""),
-            raw(number(arm.b_arm)), raw(estimate(arm.recovered)), raw(estimate(arm.beyond_base)),
-        )
-        for arm in found.arms
-    )  # fmt: skip
+    rows = tuple(_arm(arm) for arm in found.arms)
     said = "Recovered share of every way of asking, with intervals; grey diamonds ask for nothing."
     figure = picture(f"elicitation-{place}", f"{found.suite}: ways of asking", said, source, draw)
     blocks = [figure, Table(f"{found.suite}: every way of asking", ARMS, rows, source)]
@@ -72,13 +73,30 @@ def _asked(evidence: Evidence, found: SuiteElicitation, place: int) -> list[Bloc
     return blocks
 
 
+def _bar(arm: ArmResult, found: Estimate) -> Bar:
+    from reports.figures.bars import Bar
+
+    return Bar(f"{arm.arm} {arm.variant} {arm.dose:g}", found.value, found.low, found.high, arm.is_control)
+
+
+def _arm(arm: ArmResult) -> tuple[Line, ...]:
+    return (
+        line(f"{arm.arm} {arm.variant}"),
+        raw(number(arm.dose)),
+        line("control" if arm.is_control else ""),
+        raw(number(arm.b_arm)),
+        raw(estimate(arm.recovered)),
+        raw(estimate(arm.beyond_base)),
+    )
+
+
 def directions_section(evidence: Evidence) -> Section:
     """Whether the concept is still represented."""
     question = "Is the knowledge still there, on entities that no probe was trained on?"
     result = evidence.result("directions")
     blocks: list[Block] = []
     if result is None:
-        blocks.append(_missing(evidence, "directions", "directions"))
+        blocks.append(missing(evidence, "directions", "directions"))
     else:
         blocks += sentences(evidence, evidence.of("directions/"))
         for place, found in enumerate(result.concepts):
@@ -102,8 +120,8 @@ def _concept(evidence: Evidence, found: ConceptDirections, place: int) -> Block:
         return directions.draw(cells, found.suite, shown) if len(known) else None
 
     said = (
-        "Left: probe AUC by block for the base, the tuned model and shuffled classes. Right: cosine of the two "
-        "models' directions with its split-half ceiling, where reliable."
+        "Left: probe AUC by block for the base, the tuned model and shuffled classes. Right: cosine of the "
+        "two models' directions with its split-half ceiling, where reliable."
     )
     source = evidence.source("directions", "directions.parquet")
     return picture(
@@ -116,8 +134,7 @@ def features_section(evidence: Evidence) -> Section:
     question = "Which features changed, beyond what benign training of the same size changes?"
     result: FeaturesResult | None = evidence.result("features")
     if result is None:
-        missing = _missing(evidence, "features", "features")
-        return section("features", "Features", question, [missing])
+        return section("features", "Features", question, [missing(evidence, "features", "features")])
     blocks: list[Block] = [_health(evidence, result)]
     for place, hook in enumerate(result.hooks):
         blocks += _hook(evidence, hook, place)
@@ -129,14 +146,14 @@ def features_section(evidence: Evidence) -> Section:
 
 
 def _health(evidence: Evidence, result: FeaturesResult) -> Table:
-    rows = tuple(
-        (
-            line(hook.hook), raw(number(hook.latents)), raw(number(hook.seeds)), raw(number(hook.l0)),
-            raw(share(hook.dead_share)), *(raw(share(value)) for value in (*hook.recovered_ce, None, None)[:2]),
-        )
-        for hook in result.hooks
-    )  # fmt: skip
+    rows = tuple(_vitals(hook) for hook in result.hooks)
     return Table("Health of the dictionaries", HEALTH, rows, evidence.source("features", "result.json"))
+
+
+def _vitals(hook: HookFeatures) -> tuple[Line, ...]:
+    counts = (hook.latents, hook.seeds, hook.l0)
+    shares = (hook.dead_share, *(*hook.recovered_ce, None, None)[:2])
+    return (line(hook.hook), *(raw(number(one)) for one in counts), *(raw(share(one)) for one in shares))
 
 
 def _hook(evidence: Evidence, hook: HookFeatures, place: int) -> list[Block]:
@@ -167,6 +184,3 @@ def _hook(evidence: Evidence, hook: HookFeatures, place: int) -> list[Block]:
         more = line("Further latents are in the evidence index and in the table features.parquet.")
         blocks.append(gap_notice("The list is cut here", more))
     return blocks
-
-
-__all__ = ["Line", "directions_section", "elicitation_section", "features_section"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reports.content.parts import code, columns, section, strong
+from reports.content.parts import columns, section, strong
 from reports.ledger import Evidence
 from reports.model import Block, Bullets, Column, Heading, Line, Paragraph, Section, Table, line
 from reports.numbers import DASH, number, size
@@ -37,9 +37,9 @@ def limits_section(evidence: Evidence) -> Section:
 
 CANNOT = (
     "A bypass that was found shows that one exists; none found does not show that none exists.",
-    "A probe at chance shows that probes of this power find nothing on this many entities, not that nothing is there.",
+    "A probe at chance shows that probes of this power find nothing on this many entities; it may be there.",
     "An attack that did nothing while all rewards of a group were equal had nothing to learn from.",
-    "Numbers and their hashes can be forged together: keep the manifest's SHA-256 where the author cannot write.",
+    "Numbers and hashes can be forged together: keep the manifest's SHA-256 where the author cannot write.",
 )
 
 
@@ -122,6 +122,3 @@ def reasons_in(value: object, name: str | None = None) -> Iterator[str]:
 
 def _said(head: str, text: str) -> Line:
     return line(strong(f"{head}: "), text)
-
-
-__all__ = ["code", "limits_section", "reasons_in"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from audit.evidence.schema.results import DriftResult
-from reports.content.inside import _missing
+from reports.content.inside import missing
 from reports.content.parts import absent, claims_table, columns, not_part, picture, raw, section, sentences
 from reports.ledger import Evidence, UnreadableError
 from reports.model import Block, Heading, Line, Section, Table, gap_notice, line
@@ -23,7 +23,7 @@ def drift_section(evidence: Evidence) -> Section:
     result: DriftResult | None = evidence.result("drift")
     blocks: list[Block] = []
     if result is None:
-        blocks.append(_missing(evidence, "drift", "drift"))
+        blocks.append(missing(evidence, "drift", "drift"))
     else:
         blocks += [
             *sentences(evidence, evidence.of("drift/")),
@@ -32,7 +32,7 @@ def drift_section(evidence: Evidence) -> Section:
         ]
     blocks.append(Heading("Weights"))
     if evidence.result("weights") is None:
-        blocks.append(_missing(evidence, "weights", "how much of the weights moved"))
+        blocks.append(missing(evidence, "weights", "how much of the weights moved"))
     else:
         blocks += [*sentences(evidence, evidence.of("weights/")), _weights(evidence)]
     return section("drift", "Drift", question, blocks)
@@ -41,7 +41,7 @@ def drift_section(evidence: Evidence) -> Section:
 def _curve(evidence: Evidence, result: DriftResult) -> Block:
     from reports.figures import drift
 
-    said = "Cumulative KL along sampled sequences in both directions, with intervals, and the noise floor as a dashed line."
+    said = "Cumulative KL along sampled sequences, both directions, with intervals; dashed: the noise floor."
     source = evidence.source("drift", "result.json")
     return picture("drift", "Divergence along sampled text", said, source, lambda: drift.draw(result))
 
@@ -132,13 +132,10 @@ def _training(evidence: Evidence, stage: str) -> list[Block]:
         frame = evidence.table(stage, "train_steps", training.COLUMNS)
         return training.draw(frame) if len(frame) else None
 
-    said = "Mean reward per channel, spread of the reward inside groups with the share of dead groups, and exact KL."
+    said = "Mean reward per channel; spread of the reward inside groups and share of dead groups; exact KL."
     try:
         source = evidence.source(stage, "train_steps.parquet")
     except OSError as error:
         return [gap_notice("No training record", line(str(UnreadableError(error.strerror or "unreadable"))))]
     claims = [claims_table(evidence, "What training did", evidence.of("train/"))] if stage == "train" else []
     return [*claims, picture("training", "Training, step by step", said, source, draw)]
-
-
-__all__ = ["attack_section", "drift_section"]

@@ -1,4 +1,4 @@
-"""Pieces that several sections use: slots, lists of sentences, pictures, and what stands where they cannot."""
+"""Pieces that several sections use: slots, lists of sentences, pictures, gaps."""
 
 from __future__ import annotations
 

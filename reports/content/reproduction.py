@@ -79,9 +79,9 @@ def index_section(evidence: Evidence) -> Section:
     """Every claim of the ledger: its number, id, value, n, and where its evidence stands."""
     question = "Where does each number come from? The small numbers behind values point here."
     how = Paragraph(line(
-        "A claim is one sentence of the run's ledger, claims.json, which travels in this file as an attachment. "
-        "Its evidence is a value inside a file of the run, found by the pointer; the hash is the beginning of that "
-        "file's SHA-256.",
+        "A claim is one sentence of the run's ledger, claims.json, which travels inside the PDF. "
+        "Its evidence is a value inside a file of the run, found by the pointer; the hash begins "
+        "that file's SHA-256.",
     ))  # fmt: skip
     if not evidence.entries:
         empty = gap_notice("The ledger is empty", *(line(text) for text in evidence.ledger_problems))

@@ -25,7 +25,7 @@ COLUMNS = (
 
 
 def draw(cells: pd.DataFrame, suite: str, position: str) -> Figure:
-    """Left: AUC of both models against shuffled classes; right: cosine with its ceiling where it means anything."""
+    """Left: AUC of both models against shuffled classes; right: cosine and ceiling where reliable."""
     frame = cells[(cells["suite"] == suite) & (cells["position"] == position)].sort_values(
         "layer", kind="stable"
     )

@@ -50,7 +50,7 @@ def _panel(axes: Axes, name: str, frame: pd.DataFrame) -> None:
         down = value - ordered["low"].fillna(ordered["recovered"]).to_numpy(float)
         up = ordered["high"].fillna(ordered["recovered"]).to_numpy(float) - value
         axes.errorbar(
-            ordered["dose"], value, yerr=np.vstack([down, up]).clip(0), color=colour, marker=shape, markersize=3.5,
-            linewidth=1.0, elinewidth=0.8,
+            ordered["dose"], value, yerr=np.vstack([down, up]).clip(0), color=colour, marker=shape,
+            markersize=3.5, linewidth=1.0, elinewidth=0.8,
         )  # fmt: skip
     axes.set(title=short(name, 24), xlabel="dose")

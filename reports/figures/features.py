@@ -37,7 +37,9 @@ def draw(latents: pd.DataFrame, hook: str) -> Figure:
             axes.plot(base[chosen], tuned[chosen], shape, color=colour, markersize=5, label=name)
     axes.plot([low, 0], [low, 0], color=QUIET, linewidth=0.7, linestyle="--")
     axes.plot([], [], "h", color=NULL, markersize=5, label="all others, density")
-    axes.set(title=short(hook, 60), xlabel="firing rate in the base, log10", ylabel="in the tuned model, log10")
+    axes.set(
+        title=short(hook, 60), xlabel="firing rate in the base, log10", ylabel="in the tuned model, log10"
+    )
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 

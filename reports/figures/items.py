@@ -26,7 +26,8 @@ def pairs(items: pd.DataFrame, suite: str, template: str) -> pd.DataFrame:
         for side in ("base", "tuned")
     }
     found = sides["base"].to_frame("base").join(sides["tuned"].to_frame("tuned"), how="inner")
-    return found[np.isfinite(found).all(axis=1)]
+    kept: pd.DataFrame = found.loc[np.isfinite(found.to_numpy()).all(axis=1)]
+    return kept
 
 
 def draw(panels: list[tuple[str, pd.DataFrame]]) -> Figure:

@@ -61,7 +61,7 @@ SETTINGS: dict[str, Any] = {
 def look() -> Iterator[None]:
     """The settings, and the shipped fonts."""
     _register_fonts()
-    with mpl.rc_context(SETTINGS):
+    with mpl.rc_context(SETTINGS):  # type: ignore[arg-type]  # its type names every setting
         yield
 
 
@@ -74,7 +74,7 @@ def _register_fonts() -> None:
 
 
 def canvas(rows: int = 1, columns: int = 1, height: float = 2.5, **options: Any) -> tuple[Figure, Any]:
-    """An empty figure of the page's width and its axes, as `plt.subplots` gives them, without global state."""
+    """An empty figure of the page's width and its axes, as of `plt.subplots`, without global state."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, height))

@@ -38,7 +38,7 @@ CJK_FACE = ("UnmaskCJK-Regular.otf", "Unmask CJK", "Noto Sans CJK SC")
 
 def main(noto: Path, cjk: Path) -> None:
     """Writes every subset and coverage.txt."""
-    from fontTools.ttLib import TTCollection, TTFont
+    from fontTools.ttLib import TTCollection, TTFont  # type: ignore[import-untyped]
 
     covered: set[int] = set()
     for name, (source, family, style, ranges) in FACES.items():
@@ -68,7 +68,7 @@ def _everyday_cjk() -> set[int]:
 
 
 def _cut(font: object, path: Path, family: str, style: str, wanted: set[int]) -> set[int]:
-    from fontTools import subset
+    from fontTools import subset  # type: ignore[import-untyped]
 
     options = subset.Options()
     options.layout_features = ["kern", "mark", "mkmk", "ccmp", "locl", "tnum", "lnum"]
