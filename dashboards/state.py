@@ -36,12 +36,18 @@ def current() -> Store:
     if not runs:
         st.error("No run was given. Start with: audit dashboard RUN")
         st.stop()
-    name = typed("run", list(runs), next(iter(runs)), one_line)
     try:
-        return store_of(runs[name])
+        return store_of(runs[chosen_run()])
     except AuditError as error:
         say_error(error)
         st.stop()
+
+
+def chosen_run() -> str:
+    """Name of the run that is looked at: the picker's, else the address's, else the first."""
+    runs = list(given_runs())
+    picked = st.session_state.get("run")
+    return picked if picked in runs else typed("run", runs, runs[0], one_line)
 
 
 def typed(name: str, valid: Sequence[T], default: T, shown: Callable[[Any], str] = str) -> T:

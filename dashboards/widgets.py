@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,6 +13,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboards import theme
+from dashboards.state import chosen_run
 from dashboards.text import one_line, plain, printable
 
 if TYPE_CHECKING:
@@ -131,13 +133,16 @@ def cell(value: Any) -> str | None:
 
 
 def csv_bytes(frame: pd.DataFrame) -> bytes:
-    """The frame as CSV in UTF-8; text cells that begin like a formula get a quote in front."""
+    """The frame as CSV in UTF-8: text in quotes, and with one more in front where it begins like a formula.
+
+    A lone carriage return, which spreadsheets take for a new row, stays inside its cell by the quotes.
+    """
     safe = frame.copy()
     for name in safe.columns:
         if is_text(safe[name]):
             safe[name] = [unrisky(as_written(value)) for value in safe[name]]
     safe.columns = pd.Index([unrisky(str(name)) for name in safe.columns])
-    return bytes(safe.to_csv(index=False).encode("utf-8", errors="backslashreplace"))
+    return bytes(safe.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC).encode())
 
 
 def parquet_bytes(frame: pd.DataFrame) -> bytes:
@@ -254,7 +259,7 @@ def link(page: str, label: str, *, help: str | None = None, **address: object) -
         address: query parameters besides `run`; None leaves one out.
     """
     pages = st.session_state.get(PAGES, {})
-    parameters = {"run": st.query_params.get("run"), **address}
+    parameters = {"run": one_line(chosen_run()), **address}
     query = {name: str(value) for name, value in parameters.items() if value is not None}
     if page in pages:
         st.page_link(pages[page], label=plain(label), query_params=query, help=help)

@@ -17,7 +17,7 @@ from dashboards.records import RUN, run_row, stages_frame
 from dashboards.runs import given_runs
 from dashboards.state import current, say_error, store_of
 from dashboards.store import Store, manifest_hash
-from dashboards.text import plain
+from dashboards.text import one_line, plain
 
 VERIFYING = 600
 """Seconds that a verification may take before it is given up."""
@@ -43,7 +43,8 @@ def _runs(runs: dict[str, Path]) -> None:
     widgets.section("Runs", "All runs that this dashboard was started on.")
     chosen = widgets.table(frame, "runs", alt="One row per run: kind, models, health", select="single-row")
     if chosen:
-        widgets.link("overview", f"Open {frame['run'].iloc[chosen[0]]}", run=frame["run"].iloc[chosen[0]])
+        name = one_line(frame["run"].iloc[chosen[0]])
+        widgets.link("overview", f"Open {name}", run=name)
 
 
 def _opened(path: Path) -> Store | AuditError:

@@ -55,7 +55,7 @@ def open_page(monkeypatch: pytest.MonkeyPatch) -> OpenPage:
 
 @pytest.fixture
 def open_app(monkeypatch: pytest.MonkeyPatch) -> OpenPage:
-    """Opens the whole application at a page, menu and links included: `open_app("feature", run, latent="3")`."""
+    """Opens the whole application at a page, menu and links included: `open_app("feature", run, ...)`."""
 
     def open_(name: str, *runs: Path, **query: str | list[str]) -> Any:
         from streamlit.testing.v1 import AppTest
