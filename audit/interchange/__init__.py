@@ -1,0 +1,1 @@
+"""Runs in the formats of other tools, each behind an optional extra of its own."""
