@@ -48,7 +48,7 @@ def markdown_of(report: Report) -> str:
 
 
 def _span(span: Span) -> str:
-    key = "" if span.key is None else f" <sup>{MARK}{span.key}</sup>"
+    key = "" if span.key is None or span.style == "quiet" else f" <sup>{MARK}{span.key}</sup>"
     text = escape(span.text)
     if not text.strip():
         return text + key

@@ -32,7 +32,7 @@ class Span(_Cleaned):
     text: str
     style: Style = "plain"
     key: int | None = None
-    """Number of the claim that the words come from; printed behind them."""
+    """Number of the claim that the words come from; printed behind them, unless they are quiet."""
 
 
 Line = tuple[Span, ...]

@@ -51,6 +51,13 @@ def claimed(claim: Claim) -> str:
     return f"{number(value)} {interval(claim.low, claim.high)}"
 
 
+def provisos(claim: Claim) -> str:
+    """What a claim was held against, by which test, and under which conditions it is to be read."""
+    said = [f"Held against: {claim.null}."] if claim.null else []
+    said += [f"By {claim.test}."] if claim.test else []
+    return " ".join([*said, *(f"Condition: {one}." for one in claim.preconditions)])
+
+
 def size(count: int) -> str:
     """Bytes as people read them."""
     return f"{count / 2**20:.1f} MiB" if count >= 2**20 else f"{count / 2**10:.1f} KiB"

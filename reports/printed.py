@@ -86,7 +86,7 @@ def _source(source: dict[str, Any] | None) -> str:
 
 
 def _line(line: Sequence[dict[str, Any]]) -> str:
-    return "".join(span["text"] + _key(span["key"]) for span in line)
+    return "".join(span["text"] + _key(None if span["style"] == "quiet" else span["key"]) for span in line)
 
 
 def _key(key: int | None) -> str:

@@ -1,7 +1,7 @@
 """`audit verify report.pdf`: do the pages say what the ledger says, and the ledger what the run says?
 
-Without the run it is checked that pages, attached report, ledger and manifest agree; with the run folder, that
-they are this run's, that every hash of it holds, and that the report made again from it is the same.
+Without the run it is checked that pages, attached report, ledger and manifest agree; with the run, that they
+are this run's, that every hash of it holds, and that the report made again from it is the same.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pydantic import ValidationError
 
 from audit.errors import RunFolderError
 from audit.evidence.run import CLAIMS, MANIFEST
-from audit.evidence.schema.documents import Claims, Manifest
+from audit.evidence.schema.documents import Claim, Claims, Manifest
 from reports.attached import SECTIONS
-from reports.numbers import claimed
+from reports.numbers import claimed, provisos
 from reports.opened import OpenedPDF, UnreadablePDFError, open_pdf
 from reports.printed import differences
 from reports.text import clean
@@ -162,9 +162,15 @@ def _slots(keyed: list[tuple[str, int]], ledger: Claims | None) -> list[str]:
             found.append(f"“{text[:80]}” names claim {key}, which the ledger has not")
             continue
         claim = ledger.claims[key - 1]
-        if text != clean(claimed(claim)) and text not in clean(claim.statement):
+        if not says(claim, text):
             found.append(f"claim {claim.id}: the report says “{text[:80]}”, the ledger {claimed(claim)[:80]}")
     return found
+
+
+def says(claim: Claim, text: str) -> bool:
+    """Whether the words are the claim's value, what it presupposes, its sentence or a piece of that."""
+    whole = (clean(claimed(claim)), clean(f" {provisos(claim)}"))
+    return text in whole or (bool(text.strip()) and text in clean(claim.statement))
 
 
 def _pages(opened: OpenedPDF, report: Any) -> tuple[int, list[str]]:

@@ -25,7 +25,7 @@ from reports.model import (
     gap_notice,
     line,
 )
-from reports.numbers import DASH, NOT_MEASURED, number
+from reports.numbers import DASH, NOT_MEASURED, number, provisos
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,14 +83,8 @@ def sentences(evidence: Evidence, entries: Iterable[Entry]) -> list[Block]:
 
 def _provisos(entry: Entry) -> list[Span]:
     """The conditions under which a claim is to be read; part of the claim, so withheld with it."""
-    if not entry.holds or entry.reworded:
-        return []
-    said = [
-        entry.claim.null and f"Held against: {entry.claim.null}.",
-        entry.claim.test and f"By {entry.claim.test}.",
-    ]
-    said += [f"Condition: {one}." for one in entry.claim.preconditions]
-    return [quiet(" " + " ".join(text for text in said if text))] if any(said) else []
+    said = provisos(entry.claim)
+    return [] if not said or not entry.holds or entry.reworded else [Span(f" {said}", "quiet", entry.number)]
 
 
 def claims_table(evidence: Evidence, title: str, entries: Sequence[Entry]) -> Table:
