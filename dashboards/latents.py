@@ -65,13 +65,17 @@ def hooks(store: Store) -> list[str]:
 
 
 def points(store: Store, chosen: Chosen, x: Axis, y: Axis) -> pd.DataFrame:
-    """Columns latent, x, y, kind of the chosen latents that have both numbers, by latent."""
+    """The chosen latents that have both numbers: columns latent, x, y, kind as its place in `KINDS`.
+
+    The last kinds come first, so that what changed is drawn on top of what did not.
+    """
     where, parameters = _condition(chosen, x, y)
     sql = (
-        f'SELECT latent, "{x.column}"::FLOAT AS x, "{y.column}"::FLOAT AS y, kind FROM features '  # noqa: S608
-        f"WHERE {where} ORDER BY latent"
+        f'SELECT latent::INT AS latent, "{x.column}"::FLOAT AS x, "{y.column}"::FLOAT AS y, '  # noqa: S608
+        "(list_position(?, kind) - 1)::UTINYINT AS kind "
+        f"FROM features WHERE {where} ORDER BY kind DESC, latent"
     )
-    return store.query(sql, parameters)
+    return store.query(sql, [list(KINDS), *parameters])
 
 
 def _condition(chosen: Chosen, x: Axis, y: Axis) -> tuple[str, list[Any]]:

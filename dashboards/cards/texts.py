@@ -24,10 +24,13 @@ PER_STRATUM = 20
 NO_TEXTS = "only described latents have texts: candidates, the strongest, and a random sample"
 
 
-def histogram(store: Store, card: dict[str, Any]) -> None:
-    """Activations of both models on one axis."""
+def histogram(found: pd.DataFrame) -> None:
+    """Activations of both models on one axis.
+
+    Args:
+        found: rows of the table `examples` of one latent.
+    """
     widgets.section("Activations", "How strong it is where it is active, in each model, on the same tokens.")
-    found = _examples(store, card)
     if found.empty:
         widgets.not_measured("Activations", NO_TEXTS)
         return
@@ -82,12 +85,17 @@ def logits_beside(logits: pd.DataFrame, sign: str) -> pd.DataFrame:
     return pd.DataFrame({name: [*v, *[None] * (longest - len(v))] for name, v in columns.items()})
 
 
-def examples(store: Store, card: dict[str, Any]) -> None:
-    """The same tokens once per model, by stratum, with a search."""
+def examples(store: Store, card: dict[str, Any], found: pd.DataFrame) -> None:
+    """The same tokens once per model, by stratum, with a search.
+
+    Args:
+        store: the run.
+        card: the latent's numbers.
+        found: its rows of the table `examples`.
+    """
     widgets.section(
         "Texts", "The same tokens twice: coloured by the base, then by the tuned model, on one scale."
     )
-    found = _examples(store, card)
     if found.empty:
         widgets.not_measured("Texts", NO_TEXTS if store.has("examples") else store.why_no_table("examples"))
         return
@@ -134,5 +142,6 @@ def strongest(examples: pd.DataFrame) -> float:
     return max((float(np.max(values)) for values in both if len(values)), default=0.0)
 
 
-def _examples(store: Store, card: dict[str, Any]) -> pd.DataFrame:
+def stored(store: Store, card: dict[str, Any]) -> pd.DataFrame:
+    """The latent's rows of the table `examples`."""
     return latents.of_latent(store, "examples", card["hook"], card["latent"], "stratum, rank")

@@ -32,14 +32,15 @@ def page() -> None:
 
 
 def _card(store: Store, card: dict[str, Any]) -> None:
+    windows = texts.stored(store, card)
     identity.verdict(store, card)
     left, right = st.columns(2, gap="large")
     with left:
         identity.rates(store, card)
     with right:
-        texts.histogram(store, card)
+        texts.histogram(windows)
     texts.logits(store, card)
-    texts.examples(store, card)
+    texts.examples(store, card, windows)
     left, right = st.columns(2, gap="large")
     with left:
         causal.effects(store, card)
