@@ -13,6 +13,7 @@ from audit.gate.material import Material
 from audit.gate.outcome import Outcome, Seen
 from audit.gate.policy import PolicyFile
 from audit.gate.rules import AnyRule
+from audit.gate.words import LONGEST_REASON, clean
 
 CHECKS: dict[str, Callable[[Any, Material], Iterator[Seen]]] = {
     "verdict": claims.verdict,
@@ -76,4 +77,7 @@ def _with_why(seen: Seen, why: str | None) -> Seen:
 
 
 def _outcome(seen: Seen, rule: str, kind: str = "run", line: int = 1) -> Outcome:
-    return Outcome(rule=rule, kind=kind, line=line, **vars(seen))
+    """The outcome, with whatever text the run gave made short and printable."""
+    said: dict[str, Any] = {n: clean(v) if isinstance(v, str) else v for n, v in vars(seen).items()}
+    said["reason"] = clean(seen.reason, LONGEST_REASON)
+    return Outcome(rule=rule, kind=kind, line=line, **said)

@@ -37,12 +37,12 @@ def write_junit(result: GateResult, path: Path) -> None:
 
 
 def _case(outcome: Outcome, result: GateResult) -> TestCase:
-    case = TestCase(clean(outcome.subject), classname=clean(f"gate.{outcome.kind}.{outcome.rule}"), time=0.0)
-    said = clean(outcome.reason, 1000) or f"wanted: {clean(outcome.threshold)}"
+    case = TestCase(outcome.subject, classname=clean(f"gate.{outcome.kind}.{outcome.rule}"), time=0.0)
+    said = outcome.reason or f"wanted: {outcome.threshold}"
     observed = f"{number(outcome.observed)}{interval(outcome.low, outcome.high)}"
     details = (
-        f"observed: {observed}\nwanted: {clean(outcome.threshold)}\nn: {number(outcome.n)}\n"
-        f"claim: {clean(outcome.claim or '-')}\nevidence: {outcome.evidence or '-'}\nreason: {said}"
+        f"observed: {observed}\nwanted: {outcome.threshold}\nn: {number(outcome.n)}\n"
+        f"claim: {outcome.claim or '-'}\nevidence: {outcome.evidence or '-'}\nreason: {said}"
     )
     if outcome.status == "violated":
         case.result = [_with(Failure(said, "violated"), details)]

@@ -17,7 +17,9 @@ ANY = "*"
 class Strict(BaseModel):
     """Base of all parts of a policy: no unknown fields, no conversions, no NaN."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 def _pattern(text: str) -> str:

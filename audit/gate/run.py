@@ -12,6 +12,7 @@ from audit.gate.evaluate import evaluate
 from audit.gate.material import Material, read_material
 from audit.gate.outcome import GateResult, Whom
 from audit.gate.policy import PolicyFile, read_policy
+from audit.gate.words import clean
 
 
 def run_gate(config: GateConfig, now: datetime | None = None) -> GateResult:
@@ -52,7 +53,7 @@ def _result(config: GateConfig, policy: PolicyFile, material: Material) -> GateR
     return GateResult(
         run=config.run,
         kind=manifest.kind,
-        created=manifest.created,
+        created=clean(manifest.created),
         miniature=manifest.miniature,
         manifest_sha256=material.manifest_sha256,
         base=_whom(manifest.base),
@@ -67,7 +68,7 @@ def _result(config: GateConfig, policy: PolicyFile, material: Material) -> GateR
 
 
 def _whom(model: ModelRecord) -> Whom:
-    return Whom(model.reference, model.identity)
+    return Whom(clean(model.reference), clean(model.identity))
 
 
 def _write(result: GateResult, config: GateConfig) -> None:

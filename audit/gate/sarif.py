@@ -53,9 +53,9 @@ def as_sarif(result: GateResult) -> dict[str, Any]:
 
 def _rule(kind: str, name: str) -> dict[str, Any]:
     return {
-        "id": f"gate/{kind}/{clean(name)}",
+        "id": f"gate/{kind}/{name}",
         "name": kind,
-        "shortDescription": {"text": clean(name)},
+        "shortDescription": {"text": name},
         "fullDescription": {
             "text": f"A rule of kind {kind} of {Policy.__name__.lower()} files; see docs/gate.md."
         },
@@ -66,7 +66,7 @@ def _result(outcome: Outcome, result: GateResult, place: int) -> dict[str, Any]:
     closed = outcome.status == "inconclusive" and result.inconclusive == "fail"
     kind = "fail" if closed else KINDS[outcome.status]
     return {
-        "ruleId": f"gate/{outcome.kind}/{clean(outcome.rule)}",
+        "ruleId": f"gate/{outcome.kind}/{outcome.rule}",
         "ruleIndex": place,
         "kind": kind,
         "level": "error" if kind == "fail" else "none",
@@ -75,8 +75,8 @@ def _result(outcome: Outcome, result: GateResult, place: int) -> dict[str, Any]:
         "partialFingerprints": {"gateRule/v1": _fingerprint(outcome)},
         "properties": {
             "status": outcome.status,
-            "claim": outcome.claim and clean(outcome.claim),
-            "evidenceSha256": outcome.evidence and clean(outcome.evidence),
+            "claim": outcome.claim,
+            "evidenceSha256": outcome.evidence,
             "n": outcome.n,
         },
     }
@@ -85,8 +85,8 @@ def _result(outcome: Outcome, result: GateResult, place: int) -> dict[str, Any]:
 def _message(outcome: Outcome) -> str:
     """Plain text: brackets are escaped, since a message may hold links."""
     seen = f"{number(outcome.observed)}{interval(outcome.low, outcome.high)}"
-    reason = f" Because: {clean(outcome.reason, 1000)}." if outcome.reason else ""
-    text = f"{clean(outcome.subject)}: {seen}; wanted: {clean(outcome.threshold)}.{reason}"
+    reason = f" Because: {outcome.reason}." if outcome.reason else ""
+    text = f"{outcome.subject}: {seen}; wanted: {outcome.threshold}.{reason}"
     return text.replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
 
 

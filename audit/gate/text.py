@@ -35,10 +35,10 @@ def _head(result: GateResult) -> Table:
     rows = {
         "policy": f"{clean(result.title)} ({clean(result.policy)})",
         "": f"SHA-256 {result.policy_sha256}",
-        "run": f"{clean(result.run)} ({result.kind}, {clean(result.created, 40)})",
+        "run": f"{clean(result.run)} ({result.kind}, {result.created})",
         " ": f"manifest {result.manifest_sha256}",
-        "base": clean(result.base.reference),
-        "tuned": clean(result.tuned.reference) if result.tuned else "-",
+        "base": result.base.reference,
+        "tuned": result.tuned.reference if result.tuned else "-",
     }
     for name, said in rows.items():
         grid.add_row(Text(name), Text(said, style="dim" if not name.strip() else "", overflow="fold"))
@@ -52,7 +52,7 @@ def _outcomes(result: GateResult) -> Table:
     last = None
     for outcome in result.outcomes:
         if outcome.rule != last:
-            grid.add_row(Text(), Text(clean(outcome.rule), style="bold"))
+            grid.add_row(Text(), Text(outcome.rule, style="bold"))
             last = outcome.rule
         grid.add_row(Text(MARKS[outcome.status], style=STYLES[outcome.status]), _line(outcome))
     return grid
@@ -61,11 +61,11 @@ def _outcomes(result: GateResult) -> Table:
 def _line(outcome: Outcome) -> Text:
     n = "" if outcome.n is None else f", n = {outcome.n:,}"
     seen = f"{number(outcome.observed)}{interval(outcome.low, outcome.high)}{n}"
-    subject, wanted = clean(outcome.subject), f"{seen}; wanted: {clean(outcome.threshold)}"
+    subject, wanted = outcome.subject, f"{seen}; wanted: {outcome.threshold}"
     gap = " " if len(subject) + len(wanted) < ROOM else "\n"
     text = Text(f"{subject}:{gap}{wanted}")
     if outcome.reason:
-        text.append(f"\n{clean(outcome.reason, 1000)}", style="dim")
+        text.append(f"\n{outcome.reason}", style="dim")
     return text
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 
-LONGEST = 400
-"""Characters of one piece of text; the rest is counted, not written."""
+LONGEST, LONGEST_REASON = 400, 1_000
+"""Characters of one piece of text, and of a reason; the rest is counted, not written."""
 UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
@@ -25,7 +25,7 @@ def number(value: float | str | bool | None) -> str:
         return "nothing"
     if isinstance(value, bool):
         return str(value).lower()
-    return clean(value) if isinstance(value, str) else f"{value:.4g}"
+    return value if isinstance(value, str) else f"{value:.4g}"
 
 
 def interval(low: float | None, high: float | None) -> str:

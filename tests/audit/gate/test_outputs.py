@@ -228,12 +228,12 @@ def test_clean_text(text: str, shown: str) -> None:
 
 
 def test_numbers_and_intervals_as_people_read_them() -> None:
-    assert [number(value) for value in (None, True, 0.123456, 3.0, "a\x00")] == [
+    assert [number(value) for value in (None, True, 0.123456, 3.0, "a")] == [
         "nothing",
         "true",
         "0.1235",
         "3",
-        "a<U+0000>",
+        "a",
     ]
     assert [interval(*ends) for ends in ((None, None), (None, 1.0), (0.5, None))] == [
         "",
