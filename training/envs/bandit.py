@@ -22,7 +22,7 @@ class LongTailBandit:
 
     name: str = "bandit"
     vocabulary: int = 500
-    best_rank: int = 60
+    best_rank: int = 20
     """Rank of the token that earns 1."""
     exponent: float = 1.0
     """Of the power law."""

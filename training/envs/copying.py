@@ -53,7 +53,7 @@ class Copying:
 class TinyTransformer(nn.Module):
     """Pre-norm transformer decoder on prompt and completion."""
 
-    def __init__(self, questions: Int[Tensor, "P L"], sizes: Sizes, width: int = 32, layers: int = 2) -> None:
+    def __init__(self, questions: Int[Tensor, "P L"], sizes: Sizes, width: int = 32, layers: int = 1) -> None:
         """Random weights."""
         super().__init__()
         self.questions, self.sizes = questions, sizes

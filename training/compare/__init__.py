@@ -1,0 +1,1 @@
+"""Methods side by side on tasks in which everything is known. Read `runner.compare` first."""
