@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from audit.evidence.schema.documents import Estimate
-from audit.evidence.schema.results import ConceptDirections, SuiteResult
+from audit.evidence.schema.results import BypassTrial, ConceptDirections, SuiteResult
 from audit.evidence.text import text_of
 from audit.gate.material import Material
 from audit.gate.rules import SentinelRule
@@ -181,8 +181,8 @@ def _intact(name: str, material: Material, least: float) -> str | None:
     """The words for a bypass inside the tuned model that brings the behaviour back; None: none does."""
     result = material.result("bypass")
     found = [] if result is None else [one for one in result.behaviours if one.name == name]
-    for trial in (found[0].internal, found[0].latents) if found else ():
-        share = None if trial is None or not trial.may_support else trial.recovered
+    trials = [trial for trial in vars(found[0]).values() if isinstance(trial, BypassTrial)] if found else []
+    for share in (trial.recovered for trial in trials if trial.may_support):
         if share is not None and share.low is not None and share.low >= least:
             return f"a bypass inside the tuned model returns {text_of(share, '.2g')}"
     return None

@@ -66,8 +66,8 @@ def good(run: Any) -> Any:
 
     def bypass(document: dict[str, Any]) -> None:
         for found in document["behaviours"]:
-            found.update(latents=None)
-            found["internal"].update(recovered=estimate(-0.1, 0.1), may_support=False)
+            for trial in (value for value in found.values() if isinstance(value, dict)):
+                trial.update(recovered=estimate(-0.1, 0.1), may_support=False)
 
     rows = [
         {

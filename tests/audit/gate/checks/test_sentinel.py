@@ -65,9 +65,11 @@ def direction(run: Any, norm: tuple[float, float], cosine: tuple[float, float], 
 def bypassed(run: Any, low: float, high: float, may_support: bool = True, way: str = "internal") -> Any:
     def alter(document: dict[str, Any]) -> None:
         found = document["behaviours"][0]
-        trial = {**(found["internal"] or found["latents"]), "why_not": []}
-        trial.update(recovered=estimate(low, high), may_support=may_support)
-        found.update({"internal": None, "latents": None, way: trial})
+        trials = [value for value in found.values() if isinstance(value, dict)]
+        for trial in trials:
+            trial.update(may_support=False)
+        planted = {"recovered": estimate(low, high), "may_support": may_support, "why_not": []}
+        found[way] = {**trials[0], **planted}
 
     return run.result("bypass", alter)
 
