@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from audit.errors import UsageError
-from training.config import GRPOConfig
+from training.config import GRPOConfig, LoopConfig
 
 PresetName = Literal["quick", "standard", "deep"]
 
@@ -41,6 +42,8 @@ class Preset:
     """Matched random sets that each intervention is held against."""
     search_units: int
     """Largest set of units that the search for a switch may return."""
+    gate_steps: int
+    """Steps in which sparse gates are learned for each behaviour; 0: none are."""
 
 
 PRESETS: dict[PresetName, Preset] = {
@@ -58,6 +61,7 @@ PRESETS: dict[PresetName, Preset] = {
         held_items=72,
         random_sets=5,
         search_units=16,
+        gate_steps=0,
     ),
     "standard": Preset(
         drift_sequences=128,
@@ -73,6 +77,7 @@ PRESETS: dict[PresetName, Preset] = {
         held_items=None,
         random_sets=10,
         search_units=64,
+        gate_steps=60,
     ),
     "deep": Preset(
         drift_sequences=512,
@@ -88,6 +93,7 @@ PRESETS: dict[PresetName, Preset] = {
         held_items=None,
         random_sets=20,
         search_units=256,
+        gate_steps=200,
     ),
 }
 """The three sizes of an audit."""
@@ -217,6 +223,39 @@ class TrainGRPOConfig(GRPOConfig):
         skipped = {"base", "out"}
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in skipped}
         return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainMethodConfig(TrainGRPOConfig, LoopConfig):
+    """Settings of `audit train METHOD`: those of `audit train grpo`, of the loop, and of the method."""
+
+    objective: str = "grpo"
+    """Method by its name in `training/objectives/`."""
+    settings: Mapping[str, float] = field(default_factory=dict)
+    """The method's own settings by name; those left out keep its defaults."""
+    reward: str = "auto"
+    """auto, pronoun-parity or suite-parity (see `audit train grpo`), or model:FOLDER for a reward model."""
+    advantage: str = "card"
+    """What the method is fed with, by its name in `training/advantages/`; card: what its paper uses."""
+    backend: Literal["loop", "trl"] = "loop"
+    """loop: the tool's own; trl: the same objective inside TRL's trainer, for FSDP, DeepSpeed and vLLM."""
+    tensorboard: str | None = None
+    """Folder for TensorBoard's event files, if TensorBoard is installed."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.backend not in ("loop", "trl"):
+            raise _wrong("backend", self.backend, "one of loop, trl")
+
+    def method(self) -> LoopConfig:
+        """The settings of the loop alone."""
+        return LoopConfig(**{f.name: getattr(self, f.name) for f in fields(LoopConfig)})
+
+    def resolved(self) -> dict[str, object]:
+        """Everything that the trained model depends on besides the base itself."""
+        own = {f"{self.objective}.{name}": value for name, value in sorted(self.settings.items())}
+        kept = {name: v for name, v in super().resolved().items() if name not in ("settings", "tensorboard")}
+        return {**kept, **own}
 
 
 @dataclass(frozen=True)

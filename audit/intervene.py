@@ -107,7 +107,7 @@ def _tried(run: RunFolder) -> dict[str, str]:
     """Behaviours for which an intervention was chosen, and the form in which they were asked."""
     bypass = run.optional("bypass")
     behaviours = bypass.behaviours if bypass is not None else []
-    found = {b.name: b.template for b in behaviours if b.internal or b.latents or b.revert or b.reading_base}
+    found = {b.name: b.template for b in behaviours if b.chosen}
     if not found:
         fix = "repeat a run in which a behaviour was lost and ways back were tried (see `audit show RUN`)"
         raise UsageError("The run tried no intervention.", where=str(run.path), fix=fix)

@@ -29,6 +29,7 @@ Lines = Iterator[str]
 WAYS = {
     "internal": "inside the tuned model: ",
     "latents": "latents taken out: ",
+    "gates": "learned gates: ",
     "revert": "with the base's weights: ",
     "reading_base": "with the base's activations: ",
 }

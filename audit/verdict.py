@@ -186,12 +186,17 @@ def _way_back(bypass: BehaviourBypass | None) -> _Rung:
     """Does something inside the tuned model, without the base's weights or activations, bring it back?"""
     if bypass is None:
         return _Rung(False, [], [BYPASS])
-    rungs = [_way(trial) for trial in (bypass.internal, bypass.latents) if trial and trial.recovered]
+    rungs = [_way(trial) for trial in _inside(bypass) if trial.recovered]
     if not rungs:
         return _Rung(
             False, ["no intervention inside the tuned model could be read on held-out items"], [BYPASS]
         )
     return _Rung(any(rung.found for rung in rungs), [said for rung in rungs for said in rung.said], [])
+
+
+def _inside(bypass: BehaviourBypass) -> list[BypassTrial]:
+    """What was tried with nothing but the tuned model."""
+    return [trial for trial in (bypass.internal, bypass.latents, bypass.gates) if trial is not None]
 
 
 def _way(trial: BypassTrial) -> _Rung:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from audit.causal.controls import match_of, matched_sets, random_directions, shuffled_directions
+from audit.causal.gates import Gate
 from audit.causal.interventions import READABLE, Action, Intervention, Latents, Steering
 from audit.causal.residual_edits import steered
 from audit.causal.traits import rows_of, unit_at
@@ -21,6 +22,7 @@ FIT_DOSES: dict[Action, tuple[float, ...]] = {
     "ablate": (0.5, 1.0),
     "negate": (1.0,),
     "rescale": (2.0,),
+    "gate": (1.0,),
     "revert": (1.0,),
     "amplify": (1.0, 2.0, 4.0),
     "steer": (-1.0, 1.0),
@@ -87,6 +89,13 @@ def unit_arms(name: str, description: str, units: Sequence[Unit]) -> list[Arm]:
     actions: tuple[Action, ...] = ("ablate", "negate", "rescale") if active else ()
     arms = [Arm(name, description, len(active), Intervention(action, 1.0, active)) for action in actions]
     return [*arms, Arm(name, description, len(units), Intervention("revert", 1.0, tuple(units)))]
+
+
+def gate_arm(name: str, description: str, gates: Sequence[Gate]) -> Arm:
+    """Learned gates on units."""
+    units = tuple(gate.unit for gate in gates)
+    whole = Intervention("gate", 1.0, units, strengths=tuple(gate.value for gate in gates))
+    return Arm(name, description, len(units), whole)
 
 
 def direction_arm(name: str, description: str, steering: Steering, entities_ED: Tensor | None = None) -> Arm:
@@ -196,7 +205,9 @@ def _other_units(
     found = matched_sets(pool, target, count=count, seed=seed)
     arms = []
     for rows in found.sets:
-        strengths = _strengths(traits, target, rows) if kind == "scaled" else None
+        strengths = arm.whole.strengths
+        if kind == "scaled":
+            strengths = _strengths(traits, target, rows, strengths)
         arms.append(replace(arm, whole=_of_rows(arm.whole, pool, rows, strengths)))
     match = match_of(pool, target, found.sets) if found.sets else None
     by_norm = match.norm if match is not None and kind == "matched" else None
@@ -216,11 +227,13 @@ def _of_rows(
     return replace(whole, units=tuple(unit_at(pool, row) for row in rows), strengths=strengths)
 
 
-def _strengths(traits: pd.DataFrame, target: Sequence[int], rows: Sequence[int]) -> tuple[float, ...]:
-    """How many times over each unit is changed, so that its mean write is as large as the target's."""
+def _strengths(
+    traits: pd.DataFrame, target: Sequence[int], rows: Sequence[int], own: Sequence[float] | None
+) -> tuple[float, ...]:
+    """How many times over each unit is changed, so that its mean write changes by as much as the target's."""
     writes = (traits["norm"] * traits["activity"].fillna(1.0)).to_numpy(dtype=float)
-    pairs = zip(writes[list(target)], writes[list(rows)], strict=True)
-    return tuple(float(own / other) if other else 1.0 for own, other in pairs)
+    pairs = zip(own or [1.0] * len(rows), writes[list(target)], writes[list(rows)], strict=True)
+    return tuple(strength * float(target / other) if other else strength for strength, target, other in pairs)
 
 
 def _random_changes(arm: Arm, deltas: WeightDeltas, count: int, seed: int) -> Against:

@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 
     from sae.types import Pair
 
-Group = Literal["internal", "latents", "revert", "reading_base"]
-SHORTLIST: dict[Group, int] = {"internal": 3, "latents": 2, "revert": 2, "reading_base": 1}
+Group = Literal["internal", "latents", "gates", "revert", "reading_base"]
+SHORTLIST: dict[Group, int] = {"internal": 3, "latents": 2, "gates": 1, "revert": 2, "reading_base": 1}
 """Trials per group whose side effects are measured before one is chosen: the first inside the budgets."""
 
+LEARNED: dict[str, Group] = {"latents": "latents", "gate": "gates"}
+"""Actions that are reported beside the others rather than chosen among them."""
 CHOOSING, REPORTED = slice(0, None, 2), slice(1, None, 2)
 """Of the unrelated text: what a trial is chosen by, and what its side effects are reported on."""
 
@@ -85,8 +87,8 @@ def group_of(arm: Arm) -> Group:
     """Which of the chosen trials an arm may become."""
     if arm.whole.reads_base:
         return "reading_base"
-    if arm.action == "latents":
-        return "latents"
+    if arm.action in LEARNED:
+        return LEARNED[arm.action]
     return "revert" if arm.whole.imports_base else "internal"
 
 

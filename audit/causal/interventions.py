@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Action", "Affine", "Intervention", "Latents", "Steering", "affine_maps", "intervened"]
 
-Action = Literal["ablate", "rescale", "negate", "revert", "steer", "amplify", "latents"]
-ON_ACTIVATIONS: tuple[Action, ...] = ("ablate", "rescale", "negate")
+Action = Literal["ablate", "rescale", "negate", "gate", "revert", "steer", "amplify", "latents"]
+ON_ACTIVATIONS: tuple[Action, ...] = ("ablate", "rescale", "negate", "gate")
 READABLE = ("neuron", "head")
 """Kinds of unit that have an activation of their own."""
 
@@ -42,6 +42,7 @@ class Intervention:
     - ablate: activation <- (1 - a) activation + a mean (0 where no mean is given);
     - rescale: activation <- a activation;
     - negate: activation <- -a activation;
+    - gate: activation <- (1 + a g) activation, g the unit's strength;
     - revert: W_T <- W_T - a (W_T - W_B) on the units' slices, or all of a component or module;
     - steer: residual <- residual + a direction, at every position;
     - amplify: residual <- residual + a p v at every position, v the unit direction and
@@ -63,7 +64,8 @@ class Intervention:
     write_only: bool = False
     """revert: only the weights that a unit writes with."""
     strengths: tuple[float, ...] | None = None
-    """ablate, rescale, negate: how many times over each unit is changed; a control. None: once."""
+    """gate: the gates. ablate, rescale, negate: how many times over each unit is changed; a control. None:
+    once."""
     steering: Steering | None = None
     latents: Latents | None = None
 
@@ -159,14 +161,14 @@ def affine_maps(layout: Layout, what: Intervention) -> dict[str, Affine]:
             raise ValueError(f"{unit} lies outside its module of {width} entries")
         affine = maps.setdefault(unit.module, Affine(torch.ones(width), torch.zeros(width)))
         mean = (what.means or {}).get(unit)
-        affine.scale[part.start : part.stop] *= 1 - strength * (1 - _factor(what))
+        affine.scale[part.start : part.stop] *= 1 + strength * (_factor(what) - 1)
         if mean is not None:
             affine.shift[part.start : part.stop] += strength * what.dose * mean.float().cpu()
     return maps
 
 
 def _factor(what: Intervention) -> float:
-    factors = {"ablate": 1 - what.dose, "rescale": what.dose, "negate": -what.dose}
+    factors = {"ablate": 1 - what.dose, "rescale": what.dose, "negate": -what.dose, "gate": 1 + what.dose}
     return factors[what.action]
 
 
@@ -179,6 +181,8 @@ def _problem(what: Intervention) -> str | None:
         return f"a {wrong[0].kind} has no activation of its own; it can only be reverted"
     if len(set(what.units)) < len(what.units):
         return "names a unit twice"
+    if what.action == "gate" and what.strengths is None:
+        return "needs `strengths`, one gate for each unit"
     if what.strengths is not None and (what.action == "revert" or len(what.strengths) != len(what.units)):
         return "has strengths for activations only, one for each unit"
     return _overlap(what.units)

@@ -9,6 +9,7 @@ import torch
 
 from audit.behaviours.suite import Suite
 from audit.causal.bypass import Setting
+from audit.causal.gates import read_gates
 from audit.causal.interventions import READABLE, Intervention
 from audit.causal.objective import Objective
 from audit.causal.sets import named_sets
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 NO_WEIGHTS = "it takes back weight changes, for which both checkpoints have to be on this machine"
 NO_DIRECTION = "the run does not hold its direction"
+NO_GATES = "the run does not hold its gates"
 NO_DICTIONARY = "it needs a dictionary where the model runs"
 
 
@@ -125,6 +127,10 @@ class Repeater:
             return NO_DIRECTION if steering is None else Intervention(action, dose, steering=steering)
         if action == "latents":
             return NO_DICTIONARY
+        if action == "gate":
+            gates = read_gates(self.run.stage_path("bypass") / "gates" / f"{self.name}.json")
+            units, values = tuple(gate.unit for gate in gates), tuple(gate.value for gate in gates)
+            return Intervention(action, dose, units, strengths=values) if gates else NO_GATES
         if action == "revert":
             return NO_WEIGHTS if self.bench.deltas is None else Intervention(action, dose, self._units(row))
         return Intervention(action, dose, tuple(u for u in self._units(row) if u.kind in READABLE))

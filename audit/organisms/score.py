@@ -100,7 +100,7 @@ def _sets(run: RunFolder) -> list[str]:
 def _ways(run: RunFolder) -> list[str]:
     result = run.optional("bypass")
     tried = result.behaviours if result else []
-    ways = [(one.name, way) for one in tried for way in (one.internal, one.latents)]
+    ways = [(one.name, way) for one in tried for way in (one.internal, one.latents, one.gates)]
     return [f"{name}: {way.intervention} of {way.set}" for name, way in ways if way and way.may_support]
 
 

@@ -86,7 +86,7 @@ def _rows(inputs: BypassInputs, result: SuiteResult) -> pd.DataFrame:
             return bypass.fit_rows(advance)
 
     fitted = inputs.folder.part(f"{name}-fit", "doses", fit)
-    inputs.keep_directions(name)
+    inputs.keep_tried(name)
 
     def held() -> pd.DataFrame:
         bypass = inputs.bypass(name)
@@ -103,6 +103,7 @@ def _unmeasured(result: SuiteResult, why: str) -> BehaviourBypass:
         entities=result.primary.change.n,
         internal=None,
         latents=None,
+        gates=None,
         revert=None,
         reading_base=None,
         trials=0,

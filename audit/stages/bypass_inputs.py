@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -23,13 +22,10 @@ from audit.stages.changed import setting_of
 from audit.stages.openings import starts
 
 if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
-
     from audit.causal.arms import Arm
-    from audit.causal.bypass import Bypass, Effort, Other
+    from audit.causal.bypass import Bypass, Effort, Other, Setting
     from audit.causal.deltas import Deltas
-    from audit.causal.residual_edits import Steering
+    from audit.causal.gates import Gate
     from audit.stages.bypass_latents import LatentInputs
 
 FIT_ITEMS: dict[PresetName, int] = {"quick": 24, "standard": 64, "deep": 128}
@@ -38,15 +34,11 @@ OTHER_ITEMS: dict[PresetName, int] = {"quick": 24, "standard": 64, "deep": 128}
 """Held-out items of each other suite of the run."""
 TEXTS: dict[PresetName, tuple[int, int]] = {"quick": (32, 24), "standard": (96, 48), "deep": (256, 64)}
 """Unrelated texts, half to choose by and half to report on, and tokens sampled for each."""
-DEPTHS: dict[PresetName, tuple[float, ...]] = {
-    "quick": (0.5,),
-    "standard": (0.35, 0.5, 0.7),
-    "deep": (0.2, 0.35, 0.5, 0.6, 0.7, 0.85),
-}
-"""Where in the depth of the model the own direction is enlarged."""
-DIRECTIONS = "directions"
-"""Folder of the stage in which every direction that was tried is kept, a file per behaviour."""
+DIRECTIONS, GATES = "directions", "gates"
+"""Folders of the stage in which every direction and gate that was tried is kept, a file per behaviour."""
+SUFFIX = {DIRECTIONS: "safetensors", GATES: "json"}
 NO_CONCEPT = "the model's own direction was not enlarged: the suite has no concept texts"
+NO_GATES = "sparse gates were not learned: the preset {preset} has no steps for them"
 FEWER_CONTROLS = 3
 """Controls of a revert in the preset quick; a revert is no evidence that the wiring is intact."""
 
@@ -73,7 +65,7 @@ class BypassInputs:
             suite, result = self._pairs[name]
             setting, arms = setting_of(self.audit, suite, result), self._arms(suite, result)
             if any(arm.whole.steering for arm in arms):
-                with replacing(self._directions_part(name)) as path:
+                with replacing(self._part(DIRECTIONS, name)) as path:
                     save_steering(arms, path)
             self._made = {  # one at a time: arms hold tensors
                 name: Bypass(
@@ -88,12 +80,13 @@ class BypassInputs:
             }
         return self._made[name]
 
-    def keep_directions(self, name: str) -> None:
-        """Copies the directions that were tried on a behaviour from the parts to where they stay."""
-        kept = self._directions_part(name)
-        if kept.is_file():
-            with replacing(self.folder.path / DIRECTIONS / kept.name) as path:
-                shutil.copyfile(kept, path)
+    def keep_tried(self, name: str) -> None:
+        """Copies the directions and gates that were tried from the parts to where they stay."""
+        for kind in (DIRECTIONS, GATES):
+            kept = self._part(kind, name)
+            if kept.is_file():
+                with replacing(self.folder.path / kind / kept.name) as path:
+                    shutil.copyfile(kept, path)
 
     def missing(self, result: SuiteResult) -> list[str]:
         """What could not be tried on a behaviour, in sentences."""
@@ -105,6 +98,8 @@ class BypassInputs:
             found.append(NO_CONCEPT)
         if self.features is not None:
             found += self._latents.missing(result)
+        if not self.audit.preset.gate_steps:
+            found.append(NO_GATES.format(preset=self.audit.config.preset))
         return found
 
     @property
@@ -124,6 +119,7 @@ class BypassInputs:
             random_sets={
                 "internal": sets,
                 "latents": sets,
+                "gates": sets,
                 "revert": min(sets, FEWER_CONTROLS) if config.preset == "quick" else sets,
                 "reading_base": 0,
             },
@@ -188,8 +184,8 @@ class BypassInputs:
         both = zip(self.audit.suites, self.behaviours.suites, strict=True)
         return {suite.card.name: (suite, result) for suite, result in both}
 
-    def _directions_part(self, name: str) -> Path:
-        return self.folder.parts / DIRECTIONS / f"{name}.safetensors"
+    def _part(self, kind: str, name: str) -> Path:
+        return self.folder.parts / kind / f"{name}.{SUFFIX[kind]}"
 
     def _other(self, suite: Suite, result: SuiteResult) -> Other:
         from audit.causal.bypass import Other
@@ -199,78 +195,53 @@ class BypassInputs:
         return Other(asked, suite.card.equivalence_band)
 
     def _arms(self, suite: Suite, result: SuiteResult) -> list[Arm]:
-        from audit.causal.arms import direction_arm, unit_arms
+        from audit.causal.arms import direction_arm, gate_arm, unit_arms
         from audit.causal.sets import named_sets
+        from audit.stages.bypass_directions import own_directions
 
         arms = []
         change = result.primary.change.value
         for named in named_sets(self.units, suite.card.name, change, self.switches):
             arms += unit_arms(named.name, named.description, named.units)
-        for found in self._directions(suite):
+        for found in own_directions(self.audit, suite):
             arms.append(direction_arm(found.set, found.description, found.steering, found.entities_ED))
-        arms += self._latents.arms(setting_of(self.audit, suite, result), result) if self.features else []
+        setting = setting_of(self.audit, suite, result)
+        arms += self._latents.arms(setting, result) if self.features else []
+        if self.audit.preset.gate_steps and (gates := self._gates(setting)):
+            arms.append(gate_arm("gates", f"{len(gates)} learned gates", gates))
         return arms
 
-    def _directions(self, suite: Suite) -> Iterator[_Direction]:
-        """The tuned model's own mean-difference directions, from the concept's train entities alone.
+    def _gates(self, setting: Setting) -> list[Gate]:
+        """Learned once: a resumed run holds the same ones against the held-out half."""
+        from audit.causal.gates import read_gates, write_gates
 
-        A contrast asks for what tells entities apart to be enlarged, a level for the direction itself.
-        """
-        import torch
+        path = self._part(GATES, setting.suite.card.name)
+        if not path.is_file():
+            write_gates(self._learned(setting), path)
+        return read_gates(path)
 
-        from audit.causal.residual_edits import Steering
-        from audit.directions.read import read_concept
+    def _learned(self, setting: Setting) -> list[Gate]:
+        from audit.causal.bypass import CHOOSING
+        from audit.causal.gates import GateSettings, learned_gates
+        from audit.causal.units import Layout
 
-        if suite.concept is None:
-            return
-        train = tuple(text for text in suite.concept.texts if text.split == "train")
-        concept = suite.concept.model_copy(update={"texts": train})
-        title = f"{concept.name}: the tuned model's own direction"
-        pair = self.audit.pair
-        with pair.model("tuned") as model, self.audit.progress.task(title, len(train)) as advance:
-            blocks = model.config.get_text_config().num_hidden_layers
-            layers = sorted({int(depth * (blocks - 1)) for depth in DEPTHS[self.audit.config.preset]})
-            reading = read_concept(
+        config, steps = self.audit.config, self.audit.preset.gate_steps
+        fit = setting.objective("train", self.effort.fit_items)
+        with self.audit.pair.model("base") as model:
+            m_base = fit.scores(model, config.batch_size).numpy()
+        documents = self.documents[CHOOSING]
+        title = f"{setting.suite.card.title}: learning gates"
+        with self.audit.progress.task(title, steps) as advance, self.audit.pair.model("tuned") as model:
+            return learned_gates(
                 model,
-                pair.tokenizer("tuned"),
-                concept,
-                layers,
-                batch_size=self.audit.config.batch_size,
+                Layout(model),
+                fit,
+                m_base,
+                documents,
+                GateSettings(steps, batch_size=config.batch_size, seed=config.seed),
+                vocabulary=setting.vocabulary,
                 progress=advance,
             )
-        for p, position in enumerate(reading.positions):
-            for k, layer in enumerate(layers, start=1):  # 0 are the embeddings
-                points = _entities(reading.x_PLND[p, k], train)
-                a, b = (torch.stack(list(points[label].values())).mean(0) for label in ("A", "B"))
-                centre = (a + b) / 2 if suite.card.contrast else None
-                every = torch.stack([point for own in points.values() for point in own.values()])
-                where = f"{concept.label_a} - {concept.label_b} at the {position} token, block {layer}"
-                yield _Direction(
-                    f"{position} direction {layer}", where, Steering(layer, a - b, centre), every
-                )
-
-
-class _Direction(NamedTuple):
-    """A direction of the tuned model's own."""
-
-    set: str
-    description: str
-    steering: Steering
-    entities_ED: Tensor
-    """The points that it is the difference of: class A, then class B."""
-
-
-def _entities(x_ND: np.ndarray[Any, Any], texts: tuple[Any, ...]) -> dict[str, dict[str, Tensor]]:
-    """Mean over the texts of each entity: label -> entity -> point."""
-    import torch
-
-    rows: dict[str, dict[str, list[int]]] = {"A": {}, "B": {}}
-    for row, text in enumerate(texts):
-        rows[text.label].setdefault(text.entity, []).append(row)
-    return {
-        label: {entity: torch.from_numpy(x_ND[own]).mean(0).float() for entity, own in entities.items()}
-        for label, entities in rows.items()
-    }
 
 
 def _openings(audit: AuditInputs, count: int) -> list[tuple[str, list[int]]]:

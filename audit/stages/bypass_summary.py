@@ -40,6 +40,7 @@ def summarise(
         entities=result.primary.change.n,
         internal=trials.get("internal"),
         latents=trials.get("latents"),
+        gates=trials.get("gates"),
         revert=trials.get("revert"),
         reading_base=trials.get("reading_base"),
         trials=len(fit),
@@ -56,8 +57,9 @@ class _Facts(NamedTuple):
 def _group(row: pd.Series) -> str:
     if row["reads_base"]:
         return "reading_base"
-    if row["intervention"] == "latents":
-        return "latents"
+    learned = {"latents": "latents", "gate": "gates"}
+    if row["intervention"] in learned:
+        return learned[row["intervention"]]
     return "revert" if row["imports_base"] else "internal"
 
 

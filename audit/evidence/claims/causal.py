@@ -108,7 +108,7 @@ def _set(ledger: Ledger, behaviour: str, chosen: SwitchSet, at: str) -> None:
 def bypass(ledger: Ledger, result: BypassResult) -> None:
     """What brings each behaviour back inside the tuned model, and what only locates the change."""
     for i, found in enumerate(result.behaviours):
-        for way in ("internal", "latents", "revert", "reading_base"):
+        for way in ("internal", "latents", "gates", "revert", "reading_base"):
             trial: BypassTrial | None = getattr(found, way)
             if trial is not None and trial.recovered is not None:
                 _trial(ledger, found.name, way, trial, f"/behaviours/{i}/{way}")

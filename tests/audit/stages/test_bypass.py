@@ -12,6 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from audit.behaviours.files import read_suite
+from audit.causal.gates import read_gates
 from audit.causal.objective import Objective
 from audit.causal.off_target import KL_BUDGET, SKILLS_BUDGET
 from audit.causal.steering_file import load_steering
@@ -142,6 +143,33 @@ def test_the_masks_neuron_is_silenced_and_the_behaviour_is_back(
     assert BypassResult.model_validate_json(result.model_dump_json()) == result
 
 
+def test_gates_are_learned_once_and_kept(
+    masked: tuple[Path, Path],
+    suite: Path,
+    tiny_preset: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tiny_preset(random_sets=4, gate_steps=40)
+    stages = Stages(inputs(*masked, suite), tmp_path)
+    result = stages.bypassed(None)
+    found = result.behaviours[0]
+    assert found.gates is not None
+    assert found.gates.intervention == "gate"
+    assert found.gates.recovered is not None
+    assert found.gates.recovered.value > 0.5
+    assert found.gates.size == len(read_gates(tmp_path / "bypass" / "gates" / "tiny.json"))
+    assert not any("gates" in what for what in found.not_measured)
+    held = stages.doses[(stages.doses["set"] == "gates") & (stages.doses["split"] == "test")]
+    assert held["dose"].tolist() == [0.5, 1.0, 2.0]
+
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("gates were learned again")
+
+    monkeypatch.setattr("audit.causal.gates.learned_gates", never)
+    assert stages.bypassed(None) == result
+
+
 def test_a_killed_stage_goes_on_after_the_part_it_finished(
     with_concept: Make,
     masked: tuple[Path, Path],
@@ -243,6 +271,7 @@ def test_without_candidates_or_concept_it_is_said_that_nothing_was_tried(
     assert found.internal is None
     assert bypass_inputs.NO_CONCEPT in found.not_measured
     assert "nothing could be tried" in found.not_measured
+    assert bypass_inputs.NO_GATES.format(preset="quick") in found.not_measured
     assert result.not_measured == [bypass.NO_SWITCHES, bypass.NO_FEATURES]
 
 

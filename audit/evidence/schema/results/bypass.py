@@ -55,6 +55,8 @@ class BehaviourBypass(Document):
     """Nearest to the base of what changes the tuned model with nothing but itself, and unembedding rows."""
     latents: BypassTrial | None = None
     """Nearest among sets of latents taken out of the tuned model, by codes of its own."""
+    gates: BypassTrial | None = None
+    """Sparse gates on the tuned model's own neurons and heads, learned on the fit half."""
     revert: BypassTrial | None
     """Nearest to the base among reverts that import weights of the base: it says where a change sits."""
     reading_base: BypassTrial | None
@@ -62,6 +64,12 @@ class BehaviourBypass(Document):
     trials: int
     """Trials among which the fit half chose."""
     not_measured: list[str]
+
+    @property
+    def chosen(self) -> list[BypassTrial]:
+        """Every trial that was read on the held-out half."""
+        ways = (self.internal, self.latents, self.gates, self.revert, self.reading_base)
+        return [trial for trial in ways if trial is not None]
 
 
 class BypassResult(Document):

@@ -57,7 +57,7 @@ DOSES = Table(
         Column("behaviour", TEXT, "suite it was scored on"),
         Column("template", TEXT, "plain, chat, chat-base or chat-tuned: how the prompts were rendered"),
         Column("split", TEXT, "train: the half that chooses; test: the held-out half, which is reported"),
-        Column("intervention", TEXT, "ablate, negate, rescale, revert, amplify, steer or latents"),
+        Column("intervention", TEXT, "ablate, negate, rescale, gate, revert, amplify, steer or latents"),
         Column("set", TEXT, "name of the set of units"),
         Column("description", TEXT, "what the set is, or what the control is matched to"),
         Column("size", INT, "units in the set"),
