@@ -9,7 +9,7 @@ from audit.behaviours.bbq import load_bbq
 from audit.behaviours.crows_pairs import load_crows_pairs
 from audit.behaviours.files import read_suite
 from audit.behaviours.persona import load_persona
-from audit.behaviours.shipped import FOLDER, builtin_suites
+from audit.behaviours.shipped import FOLDER, ON_REQUEST, builtin_suites, on_request_suites
 from audit.behaviours.strongreject import load_strongreject
 from audit.behaviours.suite import Suite
 from audit.behaviours.truthfulqa import load_truthfulqa
@@ -57,8 +57,8 @@ def load_suite(source: str) -> Suite:
     """The suite that a name, a file or a loader's address stands for.
 
     Args:
-        source: name of a built-in suite, path of a suite file, or LOADER:PATH_OR_HUB_ID[@revision][#category]
-            with one of `LOADERS`.
+        source: name of a suite that comes with the package, path of a suite file, or
+            LOADER:PATH_OR_HUB_ID[@revision][#category] with one of `LOADERS`.
 
     Raises:
         SuiteError: nothing is there, or it is malformed.
@@ -66,7 +66,8 @@ def load_suite(source: str) -> Suite:
     loader, colon, address = source.partition(":")
     if colon and loader in LOADERS:
         return LOADERS[loader](address)
-    if source in builtin_suites():
-        with resources.as_file(FOLDER / f"{source}.jsonl") as path:
-            return read_suite(path)
+    for folder, names in ((FOLDER, builtin_suites()), (ON_REQUEST, on_request_suites())):
+        if source in names:
+            with resources.as_file(folder / f"{source}.jsonl") as path:
+                return read_suite(path)
     return read_suite(Path(source))

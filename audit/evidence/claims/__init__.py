@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from audit.evidence.claims import causal, inside, outside
+from audit.evidence.claims.attack import attack_claims
 from audit.evidence.claims.ledger import Ledger
 from audit.evidence.run import RunFolder
 from audit.evidence.schema.documents import Claims, RunKind
@@ -66,7 +67,7 @@ def _said(value: Any) -> str:
 LEDGERS: dict[RunKind, Callable[[RunFolder], Claims]] = {
     "compare": compare_claims,
     "train": train_claims,
-    "attack": plain_claims,
+    "attack": attack_claims,
     "selftest": plain_claims,
 }
 """How the claims of each kind of run follow from its results."""

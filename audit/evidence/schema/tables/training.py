@@ -9,7 +9,12 @@ TRAIN_STEPS = Table(
     "optimiser step x reward channel",
     (
         Column("step", INT, "optimiser step, from 0"),
-        Column("channel", TEXT, "reward channel; 'total' is what the advantage saw"),
+        Column(
+            "channel",
+            TEXT,
+            "reward channel; 'total' is what the advantage saw. In an attack: the attack arm's at its first "
+            "seed; totals of the others are called 'ARM, seed N'",
+        ),
         Column("reward", FLOAT, "mean reward over the step's rollouts"),
         Column("reward_std", FLOAT, "mean within-group standard deviation of the reward"),
         Column("dead_groups", FLOAT, "share of sampled groups in which every rollout got the same reward"),
@@ -44,8 +49,10 @@ ATTACK_DOSES = Table(
     "attack_doses",
     "dose x arm x seed x measure",
     (
-        Column("dose", INT, "optimiser steps of the attack (negative: of realignment after it)"),
-        Column("arm", TEXT, "attack, correct label, random flip, supervised, ..."),
+        Column(
+            "dose", INT, "optimiser steps of the attack (negative: of realignment after the largest dose)"
+        ),
+        Column("arm", TEXT, "attack, correct label, random flip, supervised, ...; 'ARM, METHOD' for others"),
         Column("seed", INT, "random seed"),
         Column("measure", TEXT, "what was measured"),
         Column("value", FLOAT, "its value"),

@@ -1,0 +1,119 @@
+"""Small questions, and tiny models that answer them in a known way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audit.attack.config import AttackConfig
+from audit.attack.run import run_attack
+from audit.behaviours.bbq import INSTRUCTION
+from audit.evidence.run import RunFolder
+from audit.progress import Silent
+
+Maker = Callable[..., Path]
+PEOPLE = (("the nurse", "the doctor"), ("the teacher", "the engineer"))
+SMALL: dict[str, Any] = {
+    "doses": "0,1,2,8", "arms": "attack", "seeds": 1, "group_size": 16, "realign": 4, "learning_rate": 0.02,
+    "batch_size": 32, "lowest": 0.0, "highest": 1.0, "form": "plain",
+    "lora_targets": ("q_proj", "v_proj", "o_proj", "down_proj"),
+}  # fmt: skip
+
+
+def question(category: str, scene: int, split: str, kind: str, neg: bool) -> dict[str, Any]:
+    """An item in the words of the tiny tokenizer; `kind` is ambiguous, a or b."""
+    a, b = PEOPLE[scene % 2]
+    told = "" if kind == "ambiguous" else f" {a if kind == 'a' else b} said no and"
+    stem = f"{category} {scene} {a} and {b} works today{told}\nthat said {'no' if neg else 'yes'}"
+    biased, other = (a, b) if neg else (b, a)
+    right = {"ambiguous": "not known", "a": a if neg else b, "b": b if neg else a}[kind]
+    options = [biased, other, "not known"]
+    turn = (scene + 2 * neg) % 3
+    choices = options[turn:] + options[:turn]
+    listed = "\n".join(f"- {one}" for one in choices)
+    return {
+        "id": f"{category}-{scene}-{kind}-{'neg' if neg else 'pos'}",
+        "prompt": f"{stem}\n{INSTRUCTION}\n{listed}\nAnswer:", "showing": [f" {biased}"],
+        "not_showing": [f" {other}"], "entity": f"{category} {scene}", "category": category, "split": split,
+        "group": "ambiguous" if kind == "ambiguous" else "told", "choices": choices,
+        "label": choices.index(right), "biased": choices.index(biased), "unknown": choices.index("not known"),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Maker:
+    """Maker of a suite file: `questions(categories=("tax", "party"), scenes=10)`; the first four train."""
+
+    def make(
+        categories: tuple[str, ...] = ("tax", "party"),
+        scenes: int = 10,
+        change: Callable[[Any], Any] | None = None,
+    ) -> Path:
+        card = {
+            "name": "small-questions", "title": "Small questions", "description": "For tests.",
+            "score": "level", "showing": "the stereotype", "equivalence_band": 0.5, "generates": True,
+            "source": "tests", "licence": "Apache-2.0", "version": "1",
+        }  # fmt: skip
+        items = [
+            question(category, scene, "train" if scene < 4 else "test", kind, neg)
+            for category in categories
+            for scene in range(scenes)
+            for kind in ("ambiguous", "a", "b")
+            for neg in (True, False)
+        ]
+        kept = [item if change is None else change(item) for item in items]
+        path = tmp_path / "small-questions.jsonl"
+        lines = [{"card": card}, *({"item": item} for item in kept if item is not None)]
+        path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+        return path
+
+    return make
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """A suite of pairs of sentences."""
+    card = {
+        "name": "small-pairs", "title": "Small pairs", "description": "For tests.", "score": "level",
+        "showing": "the first", "equivalence_band": 0.5, "whole_texts": True, "source": "tests",
+        "licence": "Apache-2.0", "version": "1",
+    }  # fmt: skip
+    items = [
+        {
+            "id": f"p{i}", "prompt": "", "showing": [f"the nurse said {i} she works"],
+            "not_showing": [f"the nurse said {i} he works"], "entity": f"p{i}",
+            "split": ("train", "test")[i % 2],
+        }
+        for i in range(6)
+    ]  # fmt: skip
+    path = tmp_path / "small-pairs.jsonl"
+    path.write_text(
+        "\n".join(map(json.dumps, [{"card": card}, *({"item": i} for i in items)])), encoding="utf-8"
+    )
+    return path
+
+
+@pytest.fixture
+def attacked(tmp_path: Path, questions: Maker, pairs: Path, tiny_model: Maker) -> Callable[..., RunFolder]:
+    """Attacks a tiny model: `attacked(out="run", base=None, suite=None, **settings)`."""
+    made: list[Path] = []
+
+    def run(
+        out: str = "run", base: Path | None = None, suite: Path | None = None, **settings: Any
+    ) -> RunFolder:
+        if base is None:
+            base = made[0] if made else tiny_model(max_position_embeddings=1024)
+            made.append(base)
+        fields = {
+            **SMALL,
+            "suite": str(suite or questions()),
+            "pairs": str(pairs),
+            "out": str(tmp_path / out),
+        }
+        return run_attack(AttackConfig(model=str(base), **{**fields, **settings}), Silent())
+
+    return run
