@@ -22,8 +22,8 @@ from audit.gate.rules import ANY
 
 LARGEST_DOCUMENT = 256 * 2**20
 """Bytes of a JSON document; what is larger is refused before it is read."""
-MOST_ROWS = 5_000_000
-"""Rows of a table that a rule reads as a whole."""
+LARGEST_TABLE = 512 * 2**20
+"""Bytes, unpacked, of a table that a rule reads as a whole."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Material:
     def table(self, stage: str, name: str) -> Any:
         """A table as a frame; None where the stage was not done, or it cannot be read or is too large."""
         path = self.run.stage_path(stage) / f"{name}.parquet"
-        if not self._done(stage) or inside(self.run.path, path) is None or _rows(path) > MOST_ROWS:
+        if not self._done(stage) or inside(self.run.path, path) is None or _unpacked(path) > LARGEST_TABLE:
             return None
         try:
             return self.run.table(stage, name)
@@ -153,15 +153,16 @@ def _fits(name: str, wanted: list[str]) -> bool:
     )
 
 
-def _rows(path: Path) -> int:
+def _unpacked(path: Path) -> int:
+    """Bytes of a Parquet file's columns, by its own metadata; 0 where that cannot be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        rows: int = pq.read_metadata(path).num_rows
+        metadata = pq.read_metadata(path)
     except (OSError, pa.ArrowInvalid):
         return 0
-    return rows
+    return sum(metadata.row_group(place).total_byte_size for place in range(metadata.num_row_groups))
 
 
 FIX = "do not trust this folder: get the run again from who made it"

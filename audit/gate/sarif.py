@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from audit.evidence.files import write_json
 from audit.evidence.provenance import package_version
 from audit.gate.outcome import GateResult, Outcome
-from audit.gate.rules import Policy
 from audit.gate.words import clean, interval, number
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -56,9 +55,7 @@ def _rule(kind: str, name: str) -> dict[str, Any]:
         "id": f"gate/{kind}/{name}",
         "name": kind,
         "shortDescription": {"text": name},
-        "fullDescription": {
-            "text": f"A rule of kind {kind} of {Policy.__name__.lower()} files; see docs/gate.md."
-        },
+        "fullDescription": {"text": f"A rule of kind {kind}; see docs/gate.md."},
     }
 
 
@@ -91,9 +88,11 @@ def _message(outcome: Outcome) -> str:
 
 
 def _location(outcome: Outcome, result: GateResult) -> dict[str, Any]:
-    path = PurePosixPath(Path(result.policy).as_posix())
-    uri = path.relative_to("/") if path.is_absolute() else path
-    artifact = {"uri": quote(str(uri))}
+    """The rule in the policy file, named as the repository knows it where the gate runs in its root."""
+    path = Path(result.policy)
+    if path.is_absolute():
+        path = path.relative_to(Path.cwd() if path.is_relative_to(Path.cwd()) else path.anchor)
+    artifact = {"uri": quote(path.as_posix())}
     return {"physicalLocation": {"artifactLocation": artifact, "region": {"startLine": outcome.line}}}
 
 

@@ -11,7 +11,7 @@ from audit.gate.words import clean, interval, number
 
 STYLES: dict[Status, str] = {"pass": "green", "violated": "bold red", "inconclusive": "yellow"}
 WORDS: dict[Status, str] = {"pass": "PASS", "violated": "VIOLATED", "inconclusive": "INCONCLUSIVE"}
-MARKS: dict[Status, str] = {"pass": "pass", "violated": "VIOLATED", "inconclusive": "open"}
+MARKS: dict[Status, str] = {"pass": "pass", "violated": "VIOLATED", "inconclusive": "undecided"}
 ROOM = 68
 """Columns beside the marks: what is longer stands on two lines."""
 LIMITS = "A pass says that this run meets this policy, not that the model is safe: see docs/gate.md."

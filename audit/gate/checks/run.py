@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from audit.evidence.schema.documents import Manifest, ModelRecord
@@ -29,8 +30,8 @@ def of_every_run(rules: RunRules, material: Material) -> Iterator[Seen]:
         )
         observed = "miniature" if manifest.miniature else "measured"
         yield _of_run("real numbers", not manifest.miniature, observed, "measured", material, reason)
-    if rules.verified:
-        yield _verified(material)
+    checked = _verified(material)
+    yield checked if rules.verified else replace(checked, status="pass", threshold="anything: not asked for")
 
 
 def _verified(material: Material) -> Seen:

@@ -102,9 +102,10 @@ def test_text_says_all_there_is_to_know(planted: Make, gate: Gate) -> None:
     assert result.policy_sha256 in text
     assert result.manifest_sha256 in text
     shown = [
-        "VIOLATED  drift/forward: 1.2 [1.1, 1.3], n = 24; wanted: interval <= 0.5",
+        "VIOLATED   drift/forward:",
+        "1.2 [1.1, 1.3], n = 24; wanted: interval <= 0.5",
         "agreed with the board",
-        "open      stage relearn",
+        "undecided  stage relearn",
         "4 pass, 2 violated, 1 inconclusive; exit code 2",
         "budget",
         "not that the model is safe",

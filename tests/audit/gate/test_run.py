@@ -178,7 +178,7 @@ def test_tables_that_are_too_large_or_broken_say_nothing(
 ) -> None:
     rule = '[[rule]]\nkind = "dose"\nmeasure = "recovered"\nthreshold = 0.5\nwithstands = 1\n'
     run = planted().sealed()
-    monkeypatch.setattr(material, "MOST_ROWS", 3)
+    monkeypatch.setattr(material, "LARGEST_TABLE", 300)
     assert gate(run, rule).outcomes[-1].reason == "the table cannot be read"
     monkeypatch.undo()
     path = run.path / "stages" / "bypass" / "doses.parquet"
