@@ -66,12 +66,30 @@ def given(runs: Sequence[Path]) -> Iterator[None]:
     set_log_level("ERROR")  # the headless runner warns that it is no server
     os.environ[RUNS_VARIABLE] = json.dumps([str(path) for path in runs])
     try:
-        yield
+        with _without_components():
+            yield
     finally:
         for name, value in before.items():
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+@contextmanager
+def _without_components() -> Iterator[None]:
+    """No search for components meanwhile.
+
+    The headless runner reads the metadata of every installed package before each run, which takes ten times
+    as long as a page, and this application uses no component.
+    """
+    from streamlit.components.v2 import manifest_scanner
+
+    before = manifest_scanner.scan_component_manifests
+    manifest_scanner.scan_component_manifests = lambda *_, **__: []
+    try:
+        yield
+    finally:
+        manifest_scanner.scan_component_manifests = before
 
 
 def snapshot(page: str, address: Mapping[str, str]) -> Snapshot:

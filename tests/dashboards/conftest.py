@@ -15,6 +15,14 @@ RUNS = Path(__file__).parents[1] / "data" / "runs"
 OpenPage = Callable[..., Any]
 
 
+@pytest.fixture(autouse=True)
+def no_components(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AppTest reads the metadata of every installed package before each run; no page uses a component."""
+    from streamlit.components.v2 import manifest_scanner
+
+    monkeypatch.setattr(manifest_scanner, "scan_component_manifests", lambda *_, **__: [])
+
+
 @pytest.fixture
 def miniature(tmp_path: Path) -> Callable[[str], Path]:
     """Maker of copies: `miniature("compare")` is a run folder that a test may change."""
