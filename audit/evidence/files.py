@@ -96,7 +96,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RunFolderError("A file of the run is missing.", where=str(path), fix=RERUN) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunFolderError(
             f"A file of the run cannot be read: {error}", where=str(path), fix=RERUN
         ) from error
