@@ -52,7 +52,7 @@ def command_of(
             lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
             body(config(**{**values, **lists}), json)
 
-        parameters = [_parameter(config, field, field.name in positional) for field in fields(config)]  # type: ignore[arg-type]
+        parameters = [parameter_of(config, field, field.name in positional) for field in fields(config)]  # type: ignore[arg-type]
         return with_signature(command, body, [*parameters, keyword("json", JSON, False)])
 
     return decorate
@@ -73,7 +73,8 @@ def keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _parameter(config: type, field: Field[Any], positional: bool) -> inspect.Parameter:
+def parameter_of(config: type, field: Field[Any], positional: bool) -> inspect.Parameter:
+    """A field of a config as the parameter that the CLI shows."""
     doc = field_docs(config).get(field.name, "")
     hint = get_type_hints(config)[field.name]
     default = inspect.Parameter.empty if field.default is MISSING else field.default

@@ -1,63 +1,121 @@
-"""`audit train grpo`: makes a tuned model from a base and writes down how, beside the adapter."""
+"""`audit train METHOD`: makes a tuned model from a base and writes down how, beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from audit.behaviours.chat import render_chat
 from audit.behaviours.load import load_suite
 from audit.behaviours.suite import Suite
-from audit.config import TrainGRPOConfig
+from audit.config import TrainGRPOConfig, TrainMethodConfig
 from audit.errors import AuditError, UsageError, memory_errors
 from audit.evidence.claims import train_claims
-from audit.evidence.files import output_errors, write_json
+from audit.evidence.files import output_errors
 from audit.evidence.provenance import versions
 from audit.evidence.run import RunFolder, writing_run
 from audit.evidence.schema.results import TrainResult
 from audit.evidence.stage import StageFolder, run_stage
-from audit.manifests import command_line, default_out, new_manifest, to_toml
-from audit.pair.adapter import BINDING
+from audit.manifests import default_out, new_manifest, to_toml
 from audit.pair.checkpoint import Checkpoint, LoadOptions, resolve
 from audit.progress import Progress
+from audit.train_data import check_reach, prompts_of, reward_of
+from audit.train_papers import Made, write_papers, write_tables
 from training.errors import TrainingError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from training.records import StepRecord
-    from training.rewards import ContinuationParity, PronounParity
-    from training.types import Prompt
+    from training.team import Team
+    from training.types import Advantage, Objective
 
 STAGE = "train"
-ADAPTER = "adapter"
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Everything that a training run starts from."""
 
-    config: TrainGRPOConfig
+    config: TrainMethodConfig
     base: Checkpoint
     suite: Suite
     progress: Progress
+    objective: Objective
+    advantage: Advantage
+    team: Team
+    asked: dict[str, Any]
+    """The settings as the run folder records them."""
 
 
 def run_train_grpo(config: TrainGRPOConfig, progress: Progress) -> RunFolder:
-    """Trains an adapter and returns the run folder that holds it.
+    """Trains an adapter with GRPO and returns the run folder that holds it.
 
     Raises:
         AuditError: something is wrong that the user can mend; nothing half-written stays behind.
     """
-    recipe = _prepare(config, progress)
-    config = recipe.config
-    path = Path(config.out) if config.out else default_out(config.resolved(), "grpo", config.base)
+    shared = {name: getattr(config, name) for name in config.__dataclass_fields__}
+    return _run(_prepare(TrainMethodConfig(**shared), progress, config))
+
+
+def run_train(config: TrainMethodConfig, progress: Progress) -> RunFolder:
+    """Trains a model with any method of `training/objectives/` and returns the run folder that holds it.
+
+    Under torchrun every process calls it; the first writes the folder, the others only train.
+
+    Raises:
+        AuditError: something is wrong that the user can mend; nothing half-written stays behind.
+    """
+    return _run(_prepare(config, progress, config))
+
+
+def _prepare(config: TrainMethodConfig, progress: Progress, asked: TrainGRPOConfig) -> Recipe:
+    """Checks everything that can be wrong before anything is written."""
+    from audit.pair.load import choose_device, choose_dtype, name_of
+    from training.registry import ADVANTAGES, OBJECTIVES
+    from training.team import make_team
+
+    with training_errors():
+        objective = OBJECTIVES.make(config.objective, config.settings)
+        fed_with = objective.card.advantage if config.advantage == "card" else config.advantage
+        advantage = ADVANTAGES.make(fed_with)
+    if isinstance(asked, TrainMethodConfig) and objective.card.inert(config.method().lag):
+        progress.note(
+            f"{config.objective} is plain policy gradient here ({objective.card.inert_when}): "
+            "--staleness or --inner-epochs make it act"
+        )
+    suite = load_suite(config.suite)
+    base = resolve(config.base, LoadOptions(config.allow_pickle, config.trust_remote_code), progress)
+    if base.adapter is not None:
+        raise UsageError(
+            "The base already has an adapter.",
+            where=config.base,
+            fix="merge it into the weights first, or leave it out",
+        )
+    team = make_team(config.precision, config.device)
+    device = choose_device(team.device or config.device)
+    dtype = name_of(choose_dtype(config.dtype, base.stored_dtype, device))
+    settled = {"device": str(device), "dtype": dtype}
+    asked = replace(asked, **settled)  # type: ignore[arg-type]  # mypy does not read a dict's keys
+    return Recipe(
+        replace(config, **settled),  # type: ignore[arg-type]  # likewise
+        base,
+        suite,
+        progress,
+        objective,
+        advantage,
+        team,
+        asked.resolved(),
+    )
+
+
+def _run(recipe: Recipe) -> RunFolder:
+    config, asked = recipe.config, recipe.asked
+    path = Path(config.out) if config.out else default_out(asked, config.objective, config.base)
+    if recipe.team.rank > 0:
+        _follow(recipe)
+        return RunFolder(path)
     manifest = new_manifest(
         "train",
         base=recipe.base,
@@ -68,163 +126,79 @@ def run_train_grpo(config: TrainGRPOConfig, progress: Progress) -> RunFolder:
         data={recipe.suite.card.name: recipe.suite.sha256},
     )
     made_of = {"base": recipe.base.identity, "suite": recipe.suite.sha256, "versions": versions()}
-    inputs = {**made_of, **config.resolved()}
-    with writing_run(path, manifest, to_toml(config.resolved())) as run, memory_errors():
-        run_stage(run, STAGE, inputs, partial(_train, recipe))
+    inputs = {**made_of, **asked}
+    with writing_run(path, manifest, to_toml(asked)) as run, memory_errors():
+        told: list[bool] = []
+        run_stage(run, STAGE, inputs, partial(_train, recipe, told))
+        if not told:  # it was done before: the other processes wait for a word
+            recipe.team.tell(None)
         run.write_claims(train_claims(run))
     return run
 
 
-def _prepare(config: TrainGRPOConfig, progress: Progress) -> Recipe:
-    from audit.pair.load import choose_device, choose_dtype, name_of
-
-    suite = load_suite(config.suite)
-    base = resolve(config.base, LoadOptions(config.allow_pickle, config.trust_remote_code), progress)
-    if base.adapter is not None:
-        raise UsageError(
-            "The base already has an adapter.",
-            where=config.base,
-            fix="merge it into the weights first, or leave it out",
-        )
-    device = choose_device(config.device)
-    dtype = name_of(choose_dtype(config.dtype, base.stored_dtype, device))
-    return Recipe(replace(config, device=str(device), dtype=dtype), base, suite, progress)
+def _follow(recipe: Recipe) -> None:
+    """Trains beside the first process, if it has anything to train."""
+    parts: Path | None = recipe.team.tell(None)
+    if parts is not None:
+        _made, steps = _begin(recipe, parts)
+        for _ in steps:
+            pass
 
 
-def _train(recipe: Recipe, folder: StageFolder) -> TrainResult:
+def _train(recipe: Recipe, told: list[bool], folder: StageFolder) -> TrainResult:
     """Runs the loop; its own checkpoint lies among the stage's parts, so a killed run goes on from there."""
+    told.append(True)
+    recipe.team.tell(folder.parts)
+    method = recipe.config.method()
+    with training_errors():
+        made, steps = _begin(recipe, folder.parts)
+        title = f"Training with {recipe.objective.card.name}"
+        with recipe.progress.task(title, method.steps * method.inner_epochs) as advance:
+            for record in _watched(recipe, steps):
+                made.records.append(record)
+                advance(1)
+    with output_errors(folder.path):
+        return write_papers(folder, recipe.base, recipe.suite, made, write_tables(folder, made))
+
+
+def _begin(recipe: Recipe, parts: Path) -> tuple[Made, Iterator[StepRecord]]:
+    """The model, ready to train, and the steps that will train it."""
     from audit.pair.load import load_single
     from training.loop import train
-    from training.lora import attach_lora, save_adapter
+    from training.lora import attach_lora
+    from training.model import CausalLM, unfreeze
 
     config, method = recipe.config, recipe.config.method()
     options = LoadOptions(config.allow_pickle, config.trust_remote_code)
-    with _training_errors():
-        reward = reward_of(recipe.suite, config.reward)
-        with recipe.progress.task("Loading the model"):
-            loaded = load_single(recipe.base, dtype=config.dtype, device=config.device, options=options)
-        _check_reach(reward, loaded.tokenizer, config.new_tokens)
-        prompts = prompts_of(recipe.suite, loaded.tokenizer, config.form)
-        model = attach_lora(loaded.model, method)
-        records = []
-        steps = method.steps * method.inner_epochs
-        with recipe.progress.task("Training with GRPO", steps) as advance:
-            for record in train(model, loaded.tokenizer, prompts, reward, method, checkpoint=folder.parts):
-                records.append(record)
-                advance(1)
-    with output_errors(folder.path):
-        save_adapter(model, folder.path / ADAPTER, base_name=_base_name(recipe.base))
-    result = _write(folder, recipe, records)
-    write_json(folder.path / ADAPTER / BINDING, how_it_was_made(recipe, reward, records, result))
-    return result
+    reward = reward_of(recipe.suite, config.reward, config.device)
+    with recipe.progress.task("Loading the model"):
+        loaded = load_single(recipe.base, dtype=config.dtype, device=config.device, options=options)
+    check_reach(reward, loaded.tokenizer, config.new_tokens)
+    prompts = prompts_of(recipe.suite, loaded.tokenizer, config.form)
+    model: CausalLM = unfreeze(loaded.model) if config.tune == "full" else attach_lora(loaded.model, method)
+    made = Made(recipe.objective.card.name, recipe.asked, config.seed, model, loaded.tokenizer, reward, [])
+    if config.backend == "trl":
+        from training.backends.trl import train_with_trl
+
+        runner: Any = train_with_trl
+    else:
+        runner = partial(train, team=recipe.team)
+    given = {"objective": recipe.objective, "advantage": recipe.advantage, "checkpoint": parts}
+    return made, runner(model, loaded.tokenizer, prompts, reward, method, **given)
 
 
-def prompts_of(suite: Suite, tokenizer: PreTrainedTokenizerBase, form: str) -> list[Prompt]:
-    """The training half of a suite as prompts, in plain form, chat form or both."""
-    from training.types import Prompt
+def _watched(recipe: Recipe, steps: Iterator[StepRecord]) -> Iterator[StepRecord]:
+    """The steps, shown on TensorBoard too where a folder for it was named."""
+    if recipe.config.tensorboard is None:
+        return steps
+    from training.tensorboard import logged
 
-    items = [item for item in suite.items if item.split == "train"]
-    template = tokenizer.chat_template if isinstance(tokenizer.chat_template, str) else None
-    found: list[Prompt] = []
-    if form in ("plain", "both"):
-        found += [Prompt(item.id, item.prompt) for item in items if item.prompt]
-    if form in ("chat", "both") and template:
-        texts = (
-            (item.id, render_chat(tokenizer, item.messages, template)) for item in items if item.messages
-        )
-        found += [Prompt(name, text, rendered=True) for name, text in texts]
-    if not found:
-        raise UsageError(
-            f"The suite has no training prompts in {form} form for this model.",
-            where=f"suite {suite.card.name!r}",
-            fix="choose another --form, or a suite with items of split 'train'",
-        )
-    return found
-
-
-def reward_of(suite: Suite, choice: str) -> PronounParity | ContinuationParity:
-    """The reward that `--reward` names; `auto` rewards even pronouns where a suite's continuations are such.
-
-    Raises:
-        TrainingError: the suite's two sides share a continuation.
-    """
-    from training.rewards import ContinuationParity, PronounParity, is_pronoun
-
-    showing = tuple(dict.fromkeys(text for item in suite.items for text in item.showing))
-    other = tuple(dict.fromkeys(text for item in suite.items for text in item.not_showing))
-    if choice == "auto":
-        choice = "pronoun-parity" if all(map(is_pronoun, showing + other)) else "suite-parity"
-    return PronounParity() if choice == "pronoun-parity" else ContinuationParity(showing, other)
-
-
-def _check_reach(
-    reward: PronounParity | ContinuationParity, tokenizer: PreTrainedTokenizerBase, new: int
-) -> None:
-    """Refuses rollouts too short for a side: no group could ever be even."""
-    from training.rewards import ContinuationParity
-
-    if not isinstance(reward, ContinuationParity):
-        return
-    for name in ("showing", "not_showing"):
-        texts = getattr(reward, name)
-        needed = min(len(tokenizer.encode(text, add_special_tokens=False)) for text in texts)
-        if needed > new:
-            raise UsageError(
-                f"Rollouts of {new} token(s) cannot hold any continuation of the side {name!r}.",
-                where="--new-tokens",
-                fix=f"sample at least {needed} tokens",
-            )
-
-
-def how_it_was_made(
-    recipe: Recipe, reward: PronounParity | ContinuationParity, records: list[StepRecord], result: TrainResult
-) -> dict[str, Any]:
-    """The file beside the adapter: which base it binds to, and command, seed and reward curve."""
-    return {
-        "base_identity": recipe.base.base_identity,
-        "base": recipe.base.reference.text,
-        "method": result.method,
-        "command": command_line(),
-        "seed": recipe.config.seed,
-        "settings": recipe.config.resolved(),
-        "suite": {"name": recipe.suite.card.name, "sha256": recipe.suite.sha256, "split": "train"},
-        "reward": {"name": type(reward).__name__, **asdict(reward)},
-        "reward_curve": [round(_total(record), 4) for record in records],
-        "exact_kl_curve": [round(record.exact_kl, 6) for record in records],
-        "dead_groups": round(result.dead_groups, 4),
-    }
-
-
-def _write(folder: StageFolder, recipe: Recipe, records: list[StepRecord]) -> TrainResult:
-    folder.write_table("train_steps", pd.DataFrame([row for record in records for row in record.step_rows()]))
-    tokens = [pd.DataFrame(record.tokens) for record in records if record.tokens]
-    folder.write_table("tokens", pd.concat(tokens, ignore_index=True))
-    rewards = [_total(record) for record in records]
-    tenth = max(1, len(rewards) // 10)
-    return TrainResult(
-        method="grpo",
-        suite=recipe.suite.card.name,
-        steps=len(records),
-        reward_first=sum(rewards[:tenth]) / tenth,
-        reward_last=sum(rewards[-tenth:]) / tenth,
-        dead_groups=1 - sum(r.live_groups for r in records) / sum(r.sampled_groups for r in records),
-        exact_kl_last=records[-1].exact_kl,
-        had_gradient=any(record.live_groups for record in records),
-        adapter=f"stages/{STAGE}/{ADAPTER}",
-    )
-
-
-def _total(record: StepRecord) -> float:
-    return next(channel.reward for channel in record.channels if channel.channel == "total")
-
-
-def _base_name(base: Checkpoint) -> str:
-    """What the adapter's config calls its base: a hub id stays one, a local path does not travel."""
-    return base.reference.location if base.reference.kind == "hub" else base.reference.kind
+    return logged(steps, Path(recipe.config.tensorboard))
 
 
 @contextmanager
-def _training_errors() -> Iterator[None]:
+def training_errors() -> Iterator[None]:
+    """Errors of `training` as errors of the audit."""
     try:
         yield
     except TrainingError as error:

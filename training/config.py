@@ -64,25 +64,7 @@ class GRPOConfig:
     """Batches of rollouts between two checkpoints."""
 
     def __post_init__(self) -> None:
-        for name, least in _LEAST.items():
-            value = getattr(self, name, least)
-            if not least <= value < float("inf"):
-                raise TrainingError(
-                    f"{name} must be at least {least} and finite, not {value}",
-                    where=name,
-                    fix="change the setting",
-                )
-        for name in _POSITIVE:
-            if not 0 < getattr(self, name, 1) < float("inf"):
-                raise TrainingError(
-                    f"{name} must be a positive number, not {getattr(self, name)}",
-                    where=name,
-                    fix="change the setting",
-                )
-        if not self.lora_targets:
-            raise TrainingError(
-                "no module is named to be trained", where="lora_targets", fix="name at least one"
-            )
+        _check(self)
 
 
 @dataclass(frozen=True)
@@ -104,21 +86,11 @@ class LoopConfig(GRPOConfig):
     """Mixed precision of the forward passes; weights and optimiser keep the model's dtype."""
     value_weight: float = 0.5
     """Weight of the value head's squared error, for methods that have one."""
-    value_learning_rate: float = 1e-2
-    """Of the value head, for methods that have one."""
+    value_learning_rate: float = 0.05
+    """Of the value head, for methods that have one: about by how much a step can move what it expects."""
     canary: float = 0.05
     """Largest mean gap, in nats, between what the sampler and the trainer say of the same tokens before the
     first update; more means that another policy samples than trains, and stops the run."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise TrainingError(
-                    f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}",
-                    where=name,
-                    fix="change the setting",
-                )
 
     @classmethod
     def of(cls, config: GRPOConfig) -> LoopConfig:
@@ -133,6 +105,76 @@ class LoopConfig(GRPOConfig):
         return self.staleness * self.inner_epochs + self.inner_epochs - 1
 
 
+@dataclass(frozen=True)
+class PreferenceConfig:
+    """Settings of the short loops that learn from preference pairs: DPO, reward model, supervised training.
+
+    Raises:
+        TrainingError: a value makes no sense; the message names the field.
+    """
+
+    steps: int = 60
+    """Optimiser steps."""
+    batch_size: int = 8
+    """Pairs per step; lower it if memory runs out."""
+    beta: float = 0.1
+    """DPO only: weight of the divergence from the start; a smaller one lets the policy move further."""
+    learning_rate: float = 1e-3
+    """Of AdamW at the first step."""
+    final_learning_rate: float = 0.1
+    """Share of the learning rate that is left at the last step; it falls linearly."""
+    gradient_clip: float = 1.0
+    """Largest norm of the gradient."""
+    tune: Literal["lora", "full"] = "lora"
+    """What trains: a low-rank adapter, or every weight."""
+    lora_rank: int = 4
+    """Rank of each low-rank update."""
+    lora_alpha: int = 8
+    """The update is scaled by lora_alpha / lora_rank."""
+    lora_targets: tuple[str, ...] = ("q_proj", "v_proj")
+    """Names of the linear modules that get a low-rank update."""
+    seed: int = 0
+    """Of the order of the pairs and of what starts at random."""
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+def _check(config: object) -> None:
+    """Refuses settings that make no sense, whichever of these classes they belong to."""
+    for name, wanted in (
+        *(
+            (name, _least(getattr(config, name), least))
+            for name, least in _LEAST.items()
+            if hasattr(config, name)
+        ),
+        *((name, _positive(getattr(config, name))) for name in _POSITIVE if hasattr(config, name)),
+        *(
+            (name, _one_of(getattr(config, name), allowed))
+            for name, allowed in _CHOICES.items()
+            if hasattr(config, name)
+        ),
+    ):
+        if wanted is not None:
+            raise TrainingError(
+                f"{name} must be {wanted}, not {getattr(config, name)}", where=name, fix="change the setting"
+            )
+    if not getattr(config, "lora_targets", True):
+        raise TrainingError("no module is named to be trained", where="lora_targets", fix="name at least one")
+
+
+def _least(value: float, least: float) -> str | None:
+    return None if least <= value < float("inf") else f"at least {least} and finite"
+
+
+def _positive(value: float) -> str | None:
+    return None if 0 < value < float("inf") else "a positive number"
+
+
+def _one_of(value: str, allowed: tuple[str, ...]) -> str | None:
+    return None if value in allowed else f"one of {', '.join(allowed)}"
+
+
 _CHOICES: dict[str, tuple[str, ...]] = {
     "aggregation": ("card", "sequence_mean", "token_mean", "constant"),
     "tune": ("lora", "full"),
@@ -142,6 +184,6 @@ _LEAST: dict[str, float] = {
     "steps": 1, "inner_epochs": 1, "prompts_per_step": 1, "max_draws": 1, "give_up_after": 1, "group_size": 2,
     "new_tokens": 1, "learning_rate": 0, "final_learning_rate": 0, "kl_weight": 0, "kl_sequences": 1,
     "kl_tokens": 1, "kl_batch": 1, "groups_per_pass": 1, "lora_rank": 1, "seed": 0, "save_every": 1,
-    "staleness": 0, "value_weight": 0, "value_learning_rate": 0,
+    "staleness": 0, "value_weight": 0, "value_learning_rate": 0, "batch_size": 1,
 }  # fmt: skip
-_POSITIVE = ("temperature", "clip", "gradient_clip", "lora_alpha", "canary")
+_POSITIVE = ("temperature", "clip", "gradient_clip", "lora_alpha", "canary", "beta")

@@ -15,7 +15,11 @@ from training.types import Rollout, Scores
 
 
 class ValueHead(nn.Module):
-    """What return a state promises, as a linear reading of what the unembedding reads; starts at zero."""
+    """What return a state promises, as a linear reading of what the unembedding reads; starts at zero.
+
+    The reading is divided by the width, so that a step of Adam moves a value by about its learning rate in a
+    model of any size.
+    """
 
     def __init__(self, width: int) -> None:
         """A head that expects 0 everywhere.
@@ -30,7 +34,7 @@ class ValueHead(nn.Module):
 
     def forward(self, hidden: Float[Tensor, "... D"]) -> Float[Tensor, ...]:
         """The expected return after each state."""
-        return cast(Tensor, self.linear(hidden.float())).squeeze(-1)
+        return cast(Tensor, self.linear(hidden.float() / hidden.shape[-1])).squeeze(-1)
 
 
 def score_with_values(model: CausalLM, head: ValueHead, rollout: Rollout, temperature: float) -> Scores:

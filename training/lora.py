@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import warnings
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
@@ -13,11 +14,34 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from training.config import GRPOConfig
 from training.errors import TrainingError
 
 
-def attach_lora(model: PreTrainedModel, config: GRPOConfig) -> PeftModel:
+class LoraSettings(Protocol):
+    """The settings of an adapter, which every kind of run has."""
+
+    @property
+    def lora_rank(self) -> int:
+        """Rank of each low-rank update."""
+        ...
+
+    @property
+    def lora_alpha(self) -> int:
+        """The update is scaled by lora_alpha / lora_rank."""
+        ...
+
+    @property
+    def lora_targets(self) -> tuple[str, ...]:
+        """Names of the linear modules that get an update."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Of the adapter's start."""
+        ...
+
+
+def attach_lora(model: PreTrainedModel, config: LoraSettings) -> PeftModel:
     """The model with a fresh adapter, the only part of it that trains; it starts equal to the base.
 
     Raises:
@@ -71,10 +95,12 @@ def _targeted(model: nn.Module, targets: tuple[str, ...]) -> list[nn.Module]:
             linear.setdefault(name.rsplit(".", 1)[-1], []).append(part)
     unknown = [target for target in targets if target not in linear]
     if unknown:
+        near = difflib.get_close_matches(unknown[0], linear, n=1, cutoff=0.5)
+        meant = f"did you mean {near[0]!r}? " if near else ""
         raise TrainingError(
             f"no linear module of this model is called {', '.join(map(repr, unknown))}",
             where="lora_targets",
-            fix=f"choose among: {', '.join(sorted(linear))}",
+            fix=f"{meant}choose among: {', '.join(sorted(linear))}",
         )
     return [part for target in targets for part in linear[target]]
 

@@ -37,14 +37,19 @@ def encode(
     Raises:
         TrainingError: a prompt has no tokens, or more than there is room for.
     """
-    rows = [_ids(tokenizer, prompt, room) for prompt in prompts]
+    rows = [prompt_ids(tokenizer, prompt, room) for prompt in prompts]
     width = max(map(len, rows))
     ids = torch.tensor([[0] * (width - len(row)) + row for row in rows], device=device)
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
     return PromptBatch(ids, mask.bool())
 
 
-def _ids(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, room: int) -> list[int]:
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, room: int) -> list[int]:
+    """The tokens of one prompt, special ones included.
+
+    Raises:
+        TrainingError: it has none, or more than there is room for.
+    """
     ids = cast(list[int], tokenizer.encode(prompt.text, add_special_tokens=not prompt.rendered))
     if not ids:
         raise TrainingError("a prompt has no tokens", where=f"prompt {prompt.id!r}", fix="give it some text")

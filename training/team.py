@@ -18,6 +18,8 @@ class Team:
 
     rank = 0
     size = 1
+    device: str | None = None
+    """Where this process's model belongs; None: wherever the user says."""
 
     def totals(self, *numbers: float) -> tuple[float, ...]:
         """The sum of each number over the team."""
@@ -58,6 +60,7 @@ class Accelerated(Team):
         self._accelerator = Accelerator(mixed_precision=precision, cpu=cpu)
         self.rank = self._accelerator.process_index
         self.size = self._accelerator.num_processes
+        self.device = str(self._accelerator.device) if self.size > 1 else None
 
     def totals(self, *numbers: float) -> tuple[float, ...]:
         """The sum of each number over the team."""

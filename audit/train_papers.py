@@ -1,0 +1,110 @@
+"""What a training run leaves: tables, the trained model, and the papers that say how it was made."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from audit.behaviours.suite import Suite
+from audit.evidence.files import write_json
+from audit.evidence.schema.results import TrainResult
+from audit.evidence.stage import StageFolder
+from audit.manifests import command_line
+from audit.pair.adapter import BINDING
+from audit.pair.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from audit.train_data import AnyReward
+    from training.model import CausalLM
+    from training.records import StepRecord
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A model in training, or trained, and what is known of it."""
+
+    method: str
+    settings: dict[str, Any]
+    seed: int
+    model: CausalLM
+    tokenizer: PreTrainedTokenizerBase
+    reward: AnyReward
+    records: list[StepRecord]
+
+
+def write_tables(folder: StageFolder, made: Made) -> list[float]:
+    """Writes `train_steps` and `tokens`; the mean reward of each step."""
+    rows = [row for record in made.records for row in record.step_rows()]
+    folder.write_table("train_steps", pd.DataFrame(rows))
+    tokens = [pd.DataFrame(record.tokens) for record in made.records if record.tokens]
+    folder.write_table("tokens", pd.concat(tokens, ignore_index=True))
+    return [_total(record) for record in made.records]
+
+
+def write_papers(
+    folder: StageFolder, base: Checkpoint, suite: Suite, made: Made, rewards: list[float]
+) -> TrainResult:
+    """Saves the trained model with its papers and the pair's manifest; the stage's result."""
+    from training.pairs import Pair, save_child, write_pair
+
+    kind, child = save_child(made.model, made.tokenizer, folder.path, base_name=_base_name(base))
+    result = _result(made, suite, rewards, f"{_run_path(folder)}/{child.name}" if kind == "adapter" else None)
+    write_json(child / BINDING, how_it_was_made(base, suite, made, result))
+    pair = Pair(_base_path(base), base.base_identity, kind, child.name, made.method, made.seed, made.settings)
+    write_pair(folder.path, pair)
+    return result
+
+
+def how_it_was_made(base: Checkpoint, suite: Suite, made: Made, result: TrainResult) -> dict[str, Any]:
+    """The file beside the weights: which base they come from, and command, seed and reward curve."""
+    return {
+        "base_identity": base.base_identity,
+        "base": base.reference.text,
+        "method": result.method,
+        "command": command_line(),
+        "seed": made.seed,
+        "settings": made.settings,
+        "suite": {"name": suite.card.name, "sha256": suite.sha256, "split": "train"},
+        "reward": {"name": type(made.reward).__name__, **asdict(made.reward)},
+        "reward_curve": [round(_total(record), 4) for record in made.records],
+        "exact_kl_curve": [round(record.exact_kl, 6) for record in made.records],
+        "dead_groups": round(result.dead_groups, 4),
+    }
+
+
+def _result(made: Made, suite: Suite, rewards: list[float], adapter: str | None) -> TrainResult:
+    records, tenth = made.records, max(1, len(rewards) // 10)
+    return TrainResult(
+        method=made.method,
+        suite=suite.card.name,
+        steps=len(records),
+        reward_first=sum(rewards[:tenth]) / tenth,
+        reward_last=sum(rewards[-tenth:]) / tenth,
+        dead_groups=1 - sum(r.live_groups for r in records) / sum(r.sampled_groups for r in records),
+        exact_kl_last=records[-1].exact_kl,
+        had_gradient=any(record.live_groups for record in records),
+        adapter=adapter,
+    )
+
+
+def _run_path(folder: StageFolder) -> str:
+    """The stage's folder as the run folder names it."""
+    return f"stages/{folder.path.name}"
+
+
+def _total(record: StepRecord) -> float:
+    return next(channel.reward for channel in record.channels if channel.channel == "total")
+
+
+def _base_name(base: Checkpoint) -> str:
+    """What the adapter's config calls its base: a hub id stays one, a local path does not travel."""
+    return base.reference.location if base.reference.kind == "hub" else base.reference.kind
+
+
+def _base_path(base: Checkpoint) -> str:
+    """The base as a later command can name it from any folder."""
+    return str(base.folder) if base.reference.kind in ("folder", "gguf") else base.reference.text
