@@ -59,12 +59,11 @@ def content_of(evidence: Evidence, kind: Format, gate: Gate | None = None, name:
 
 def attachments(evidence: Evidence, report: Report, gate: Gate | None) -> tuple[Attachment, ...]:
     """What travels inside the PDF: the ledger, the manifest, the findings, and the report as data."""
-    root, kind = evidence.run.path, "application/json"
+    kind = "application/json"
     found = [Attachment(MANIFEST, evidence.manifest_bytes, kind, "What was run, on what, with what")]
     if evidence.claims_bytes is not None:
         found.append(Attachment(CLAIMS, evidence.claims_bytes, kind, "Every sentence with its evidence"))
-    if (root / FINDINGS).is_file():
-        said = (root / FINDINGS).read_bytes()
+    if said := evidence.findings_bytes:
         found.append(Attachment(FINDINGS, said, "application/x-ndjson", "The log of reviewers' findings"))
     if gate is not None:
         found.append(Attachment(GATE, gate_json(gate), kind, "The result of the release gate"))

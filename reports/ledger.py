@@ -188,10 +188,20 @@ class Evidence:
         """The log of findings and the problems of its chain; None where it cannot be read."""
         if self._findings is None:
             return _findings_at(self.run.path / FINDINGS)
+        if not self._findings:
+            return _findings_at(self.run.path / "none" / FINDINGS)
         with tempfile.TemporaryDirectory(prefix="unmask-findings-") as folder:
             path = Path(folder) / FINDINGS
             path.write_bytes(self._findings)
             return _findings_at(path)
+
+    @property
+    def findings_bytes(self) -> bytes:
+        """The log as it is read here; nothing where there is none."""
+        path = self.run.path / FINDINGS
+        if self._findings is not None:
+            return self._findings
+        return path.read_bytes() if path.is_file() else b""
 
     def use_findings(self, content: bytes | None) -> None:
         """Reads the log from these bytes, as it was when a report was made; None: there was none."""

@@ -59,18 +59,22 @@ def open_pdf(path: Path) -> OpenedPDF:
     reader = _guarded(lambda: pypdf.PdfReader(path, strict=True))
     if _guarded(lambda: len(reader.pages)) > MOST_PAGES:
         raise UnreadablePDFError("it has more pages than any report")
-    attached = _guarded(lambda: {name: _first(found) for name, found in reader.attachments.items()})
+    attached = _guarded(lambda: _attached(reader))
     told = _guarded(lambda: reader.metadata) or {}
     return OpenedPDF(reader, attached, str(told.get("/Keywords", "")), str(told.get("/Producer", "")))
 
 
-def _first(found: Any) -> bytes:
-    """The one attachment of a name; two of one name could be shown to one reader and hidden from another."""
-    if isinstance(found, list):
-        if len(found) != 1:
+def _attached(reader: Any) -> dict[str, bytes]:
+    """The attachments by name; what one reader could be shown and another not is refused."""
+    found: dict[str, bytes] = {}
+    for one in reader.attachment_list:
+        if one.name in found:
             raise UnreadablePDFError("two attachments have the same name")
-        found = found[0]
-    return bytes(found)
+        files = one.pdf_object["/EF"]
+        if len({files[name].get_data() for name in ("/F", "/UF") if name in files}) != 1:
+            raise UnreadablePDFError(f"the attachment {one.name[:80]} is two different files")
+        found[one.name] = bytes(one.content)
+    return found
 
 
 def _guarded(read: Any) -> Any:

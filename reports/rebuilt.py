@@ -42,9 +42,7 @@ def _same_files(opened: OpenedPDF, evidence: Evidence) -> list[str]:
     for name, content in ((MANIFEST, evidence.manifest_bytes), (CLAIMS, evidence.claims_bytes)):
         if opened.attached.get(name) != content:
             found.append(f"the attached {name} is not this run's")
-    log = evidence.run.path / FINDINGS
-    now = log.read_bytes() if log.is_file() else b""
-    if not now.startswith(opened.attached.get(FINDINGS, b"")):
+    if not evidence.findings_bytes.startswith(opened.attached.get(FINDINGS, b"")):
         found.append(f"the attached {FINDINGS} is not the beginning of this run's")
     return found
 

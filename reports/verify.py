@@ -168,9 +168,10 @@ def _slots(keyed: list[tuple[str, int]], ledger: Claims | None) -> list[str]:
 
 
 def says(claim: Claim, text: str) -> bool:
-    """Whether the words are the claim's value, what it presupposes, its sentence or a piece of that."""
-    whole = (clean(claimed(claim)), clean(f" {provisos(claim)}"))
-    return text in whole or (bool(text.strip()) and text in clean(claim.statement))
+    """Whether the words are the claim's value, sentence or conditions, or a reason of a verdict."""
+    if text in (clean(claimed(claim)), clean(claim.statement), clean(f" {provisos(claim)}")):
+        return True
+    return claim.id.startswith("verdict/") and bool(text.strip()) and text in clean(claim.statement)
 
 
 def _pages(opened: OpenedPDF, report: Any) -> tuple[int, list[str]]:

@@ -282,20 +282,6 @@ def test_a_gate_on_another_state_of_the_run_is_not_printed(evidences: Any) -> No
     assert notice.tone == "gap"
 
 
-def test_the_gate_of_the_release_is_understood(tmp_path: Path, evidences: Any) -> None:
-    from audit.gate.config import GateConfig
-    from audit.gate.run import run_gate
-    from reports.content.gate import gate_of
-
-    policies = sorted((Path(__file__).parents[2] / "examples" / "policies").glob("*.toml"))
-    assert policies
-    evidence = evidences("compare")
-    for policy in policies:
-        found = gate_of(run_gate(GateConfig(str(RUNS / "compare"), str(policy))))
-        assert found.word in ("PASS", "BLOCK", "INCONCLUSIVE")
-        assert f"Release gate: {found.word}" in words(report_of(evidence, found).sections[0])
-
-
 def test_tables_that_cannot_be_used_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = RUNS / "compare/stages/weights/weights.parquet"
     assert len(read_columns(good, "weights", ("kind", "layer"))) > 0
