@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+from itertools import groupby
+
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -34,28 +36,28 @@ def _head(result: GateResult) -> Table:
         grid.add_row(Text(), warning)
     rows = {
         "policy": f"{clean(result.title)} ({clean(result.policy)})",
-        "": f"SHA-256 {result.policy_sha256}",
+        "SHA-256": result.policy_sha256,
         "run": f"{clean(result.run)} ({result.kind}, {result.created})",
-        " ": f"manifest {result.manifest_sha256}",
+        "manifest": result.manifest_sha256,
         "base": result.base.reference,
         "tuned": result.tuned.reference if result.tuned else "-",
     }
     for name, said in rows.items():
-        grid.add_row(Text(name), Text(said, style="dim" if not name.strip() else "", overflow="fold"))
+        style = "dim" if name in ("SHA-256", "manifest") else ""
+        grid.add_row(Text(name, style=style), Text(said, style=style, overflow="fold"))
     return grid
 
 
-def _outcomes(result: GateResult) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    last = None
-    for outcome in result.outcomes:
-        if outcome.rule != last:
-            grid.add_row(Text(), Text(outcome.rule, style="bold"))
-            last = outcome.rule
-        grid.add_row(Text(MARKS[outcome.status], style=STYLES[outcome.status]), _line(outcome))
-    return grid
+def _outcomes(result: GateResult) -> Group:
+    parts: list[Text | Table] = []
+    for rule, outcomes in groupby(result.outcomes, key=lambda outcome: outcome.rule):
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(min_width=max(map(len, MARKS.values())), no_wrap=True)
+        grid.add_column(overflow="fold")
+        for outcome in outcomes:
+            grid.add_row(Text(MARKS[outcome.status], style=STYLES[outcome.status]), _line(outcome))
+        parts += [Text(rule, style="bold"), grid]
+    return Group(*parts)
 
 
 def _line(outcome: Outcome) -> Text:
