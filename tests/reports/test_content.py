@@ -27,8 +27,8 @@ RUNS = Path(__file__).parents[1] / "data" / "runs"
 KINDS = ("compare", "train", "attack", "selftest")
 
 NAMES = (
-    "verdict", "identity", "scope", "behaviour", "confounds", "elicitation", "directions", "features", "switches",
-    "bypass", "drift", "attack", "power", "findings", "limits", "reproduction", "crosswalk", "evidence",
+    "verdict", "identity", "scope", "behaviour", "confounds", "elicitation", "directions", "features",
+    "switches", "bypass", "drift", "attack", "power", "findings", "limits", "reproduction", "crosswalk", "evidence",
 )  # fmt: skip
 MEASURED = {
     "compare": set(NAMES) - {"attack", "power", "findings"},
@@ -312,7 +312,7 @@ def test_a_table_with_other_columns_leaves_a_gap_where_its_figure_was(
 def test_reasons_are_found_at_any_depth() -> None:
     found = {
         "behaviours": [
-            {"name": "a", "not_measured": ["x"], "why_not": "too weak", "set": {"why_not": ["not a sentence of ours"]}},
+            {"name": "a", "not_measured": ["x"], "why_not": "too weak", "set": {"why_not": ["a list"]}},
             {"suite": "b", "not_tried": "no change", "unreadable": None, "skipped": ["y"]},
         ],
         "not_measured": ["z"],

@@ -28,7 +28,7 @@ EVIL = (
 )  # fmt: skip
 HUGE = "long " * 2_000_000
 RUNS = Path(__file__).parents[1] / "data" / "runs"
-PASSWD = "root:x:0:0"
+LOGINS = "root:x:0:0"
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_the_pdf_shows_it_as_text_and_verifies(hostile: Path, tmp_path: Path) ->
     text = compact("".join(page.extract_text() for page in pypdf.PdfReader(out).pages))
     for evil in EVIL:
         assert compact(clean(evil)) in text
-    assert PASSWD not in text
+    assert LOGINS not in text
     assert "10,000,000charactersinall" in text
     found = verify_report(out, hostile)
     assert (found.problems, found.identical) == ((), True)

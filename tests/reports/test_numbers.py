@@ -13,8 +13,10 @@ from reports.numbers import claimed, estimate, interval, number, share, size
 @pytest.mark.parametrize(
     ("value", "printed"),
     [
-        (None, "not measured"), (True, "yes"), (False, "no"), (0, "0"), (25.0, "25"), (134515008, "134,515,008"),
-        (-2.376123, "\N{MINUS SIGN}2.376"), (6.948e-06, "6.948e\N{MINUS SIGN}06"), (0.5, "0.5"), (math.inf, "not measured"),
+        (None, "not measured"), (True, "yes"), (False, "no"), (0, "0"), (25.0, "25"),
+        (134515008, "134,515,008"),
+        (-2.376123, "\N{MINUS SIGN}2.376"), (6.948e-06, "6.948e\N{MINUS SIGN}06"), (0.5, "0.5"),
+        (math.inf, "not measured"),
         (math.nan, "not measured"), (1e300, "1e+300"), (-0.0, "0"),
     ],
 )  # fmt: skip

@@ -127,7 +127,10 @@ def test_the_same_run_gives_the_same_bytes_in_another_process(
     reported: Callable[[str], Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "again.pdf"
-    code = "import sys; from pathlib import Path; from reports.build import write_report as w; w(*map(Path, sys.argv[1:]))"
+    code = (
+        "import sys; from pathlib import Path; from reports.build import write_report; "
+        "write_report(*map(Path, sys.argv[1:]))"
+    )
     subprocess.run([sys.executable, "-c", code, RUNS / "attack", out], check=True)
     assert out.read_bytes() == reported("attack").read_bytes()
 
