@@ -12,14 +12,16 @@ from typing import Any
 import pytest
 
 from audit.errors import OutputError, RunFolderError, UsageError
-from audit.evidence import findings
 from audit.evidence.findings import (
     GENESIS,
     LARGEST_LOG,
     LOCK,
     Entry,
+    Finding,
+    append,
     append_finding,
     check_chain,
+    read,
     read_findings,
 )
 
@@ -31,7 +33,7 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "findings.jsonl"
 
 
-def add(log: Path, **fields: Any) -> findings.Finding:
+def add(log: Path, **fields: Any) -> Finding:
     return append_finding(log, {"reviewer": "Ada", **fields})
 
 
@@ -238,7 +240,7 @@ def test_a_log_that_is_too_large_or_a_folder_is_refused(
         read_findings(tmp_path / "folder.jsonl")
     log.unlink()
     append_finding(log, OPENED)
-    monkeypatch.setattr(findings, "LARGEST_LOG", log.stat().st_size + 10)
+    monkeypatch.setattr(read, "LARGEST_LOG", log.stat().st_size + 10)
     with pytest.raises(UsageError, match="too large"):
         append_finding(log, OPENED)
 
@@ -246,7 +248,7 @@ def test_a_log_that_is_too_large_or_a_folder_is_refused(
 def test_who_finds_the_log_locked_is_told_so(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from filelock import FileLock
 
-    monkeypatch.setattr(findings, "PATIENCE", 0.05)
+    monkeypatch.setattr(append, "PATIENCE", 0.05)
     with FileLock(log.with_name(LOCK)), pytest.raises(OutputError, match="Another process"):
         append_finding(log, OPENED)
 
