@@ -89,7 +89,7 @@ def _one_batch(
             _measure_gradient(trace, policy, method, experience)
         found, new = _losses(policy, method, experience.rollout, experience.advantage)
         found.per_token.mean().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        if experience.age:
+        if experience.age or not config.staleness:
             terms.append((found, experience.rollout, new.detach()))
         nn.utils.clip_grad_norm_(policy.parameters(), config.gradient_clip)
         optimizer.step()
