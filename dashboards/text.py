@@ -7,6 +7,9 @@ import unicodedata
 
 LONGEST = 4000
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~:$&@/])")
+LINKED = re.compile(r"(?<=http)(?=s?://)|(?<=www)(?=\.)|(?=@)", re.IGNORECASE)
+"""Where an address is cut so that Markdown does not take it for a link."""
+JOINER = "\u2060"
 INVISIBLE = {"Cc", "Cf", "Co", "Cs", "Cn"}
 """Unicode categories that show nothing or reorder what stands beside them: they print as U+XXXX."""
 JOINERS = {"\u200c", "\u200d"}
@@ -33,8 +36,11 @@ def one_line(text: object, most: int = 200) -> str:
 
 
 def plain(text: object, most: int = 400) -> str:
-    """The text with everything escaped that Markdown would read, for labels, captions and headings."""
-    return MARKDOWN.sub(r"\\\1", one_line(text, most))
+    """The text with everything escaped that Markdown would read, for labels, captions and headings.
+
+    No escape stops Markdown from linking a bare address: an invisible joiner does, inside of it.
+    """
+    return MARKDOWN.sub(r"\\\1", LINKED.sub(JOINER, one_line(text, most)))
 
 
 def plotly_text(text: object, most: int = 200) -> str:

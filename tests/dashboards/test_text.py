@@ -39,3 +39,10 @@ def test_markdown_is_escaped() -> None:
 
 def test_plotly_reads_no_tags() -> None:
     assert plotly_text('<a href="x">&') == '&lt;a href="x"&gt;&amp;'
+
+
+@pytest.mark.parametrize("address", ["http://x.org/a", "HTTPS://x.org", "www.x.org", "someone@x.org"])
+def test_an_address_in_a_label_is_no_link(address: str) -> None:
+    said = plain(address)
+    assert "\u2060" in said
+    assert said.replace("\u2060", "").replace("\\", "") == address
