@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from audit.errors import UsageError
-from training.config import GRPOConfig, LoopConfig
+from training.config import GRPOConfig
 
 PresetName = Literal["quick", "standard", "deep"]
 
@@ -223,39 +222,6 @@ class TrainGRPOConfig(GRPOConfig):
         skipped = {"base", "out"}
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in skipped}
         return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainMethodConfig(TrainGRPOConfig, LoopConfig):
-    """Settings of `audit train METHOD`: those of `audit train grpo`, of the loop, and of the method."""
-
-    objective: str = "grpo"
-    """Method by its name in `training/objectives/`."""
-    settings: Mapping[str, float] = field(default_factory=dict)
-    """The method's own settings by name; those left out keep its defaults."""
-    reward: str = "auto"
-    """auto, pronoun-parity or suite-parity (see `audit train grpo`), or model:FOLDER for a reward model."""
-    advantage: str = "card"
-    """What the method is fed with, by its name in `training/advantages/`; card: what its paper uses."""
-    backend: Literal["loop", "trl"] = "loop"
-    """loop: the tool's own; trl: the same objective inside TRL's trainer, for FSDP, DeepSpeed and vLLM."""
-    tensorboard: str | None = None
-    """Folder for TensorBoard's event files, if TensorBoard is installed."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.backend not in ("loop", "trl"):
-            raise _wrong("backend", self.backend, "one of loop, trl")
-
-    def method(self) -> LoopConfig:
-        """The settings of the loop alone."""
-        return LoopConfig(**{f.name: getattr(self, f.name) for f in fields(LoopConfig)})
-
-    def resolved(self) -> dict[str, object]:
-        """Everything that the trained model depends on besides the base itself."""
-        own = {f"{self.objective}.{name}": value for name, value in sorted(self.settings.items())}
-        kept = {name: v for name, v in super().resolved().items() if name not in ("settings", "tensorboard")}
-        return {**kept, **own}
 
 
 @dataclass(frozen=True)

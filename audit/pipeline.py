@@ -22,6 +22,7 @@ from audit.inputs import AuditInputs
 from audit.manifests import default_out, new_manifest, to_toml
 from audit.pair.checkpoint import LoadOptions, resolve
 from audit.pair.load import choose_device, choose_dtype, name_of
+from audit.pair.made import made_pair
 from audit.pair.preflight import compare as compare_checkpoints
 from audit.pair.reference import DEMO
 from audit.progress import Progress, Silent
@@ -81,8 +82,8 @@ def run_compare(config: CompareConfig, progress: Progress) -> RunFolder:
 @contextmanager
 def prepared(config: CompareConfig, progress: Progress) -> Iterator[AuditInputs]:
     """Resolves and checks everything that can be wrong before anything is written."""
-    config = _with_demo_pair(config)
     options = LoadOptions(config.allow_pickle, config.trust_remote_code)
+    config = _with_pair(config, options, progress)
     suites = chosen_suites(config.suite, config.behaviour)
     check_corpus(config.corpus)
     base = resolve(config.base, options, progress)
@@ -98,10 +99,12 @@ def prepared(config: CompareConfig, progress: Progress) -> Iterator[AuditInputs]
         audit.close()
 
 
-def _with_demo_pair(config: CompareConfig) -> CompareConfig:
-    """`audit compare demo` alone means the whole embedded pair."""
+def _with_pair(config: CompareConfig, options: LoadOptions, progress: Progress) -> CompareConfig:
+    """Both models where one name stands for them: `demo`, or a run of `audit train`."""
     if config.tuned is None and config.base == DEMO:
         return replace(config, base="embedded:base", tuned="embedded:tuned")
+    if config.tuned is None and (named := made_pair(config.base, options, progress)) is not None:
+        return replace(config, base=named.base, tuned=named.tuned)
     if config.tuned is None:
         raise UsageError(
             "The second model is missing.",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from audit.behaviours.load import load_suite
 from audit.behaviours.suite import Suite
-from audit.config import TrainGRPOConfig, TrainMethodConfig
+from audit.config import TrainGRPOConfig
 from audit.errors import AuditError, UsageError, memory_errors
 from audit.evidence.claims import train_claims
 from audit.evidence.files import output_errors
@@ -22,11 +22,13 @@ from audit.evidence.stage import StageFolder, run_stage
 from audit.manifests import default_out, new_manifest, to_toml
 from audit.pair.checkpoint import Checkpoint, LoadOptions, resolve
 from audit.progress import Progress
+from audit.train_config import TrainMethodConfig
 from audit.train_data import check_reach, prompts_of, reward_of
 from audit.train_papers import Made, write_papers, write_tables
 from training.errors import TrainingError
 
 if TYPE_CHECKING:
+    from audit.train_data import AnyReward
     from training.records import StepRecord
     from training.team import Team
     from training.types import Advantage, Objective
@@ -67,7 +69,7 @@ def run_train(config: TrainMethodConfig, progress: Progress) -> RunFolder:
     Raises:
         AuditError: something is wrong that the user can mend; nothing half-written stays behind.
     """
-    return _run(_prepare(config, progress, config))
+    return _run(_prepare(config, progress, config.plain() or config))
 
 
 def _prepare(config: TrainMethodConfig, progress: Progress, asked: TrainGRPOConfig) -> Recipe:
@@ -158,7 +160,7 @@ def _train(recipe: Recipe, told: list[bool], folder: StageFolder) -> TrainResult
                 made.records.append(record)
                 advance(1)
     with output_errors(folder.path):
-        return write_papers(folder, recipe.base, recipe.suite, made, write_tables(folder, made))
+        return write_papers(folder, recipe.base, made, write_tables(folder, made))
 
 
 def _begin(recipe: Recipe, parts: Path) -> tuple[Made, Iterator[StepRecord]]:
@@ -167,16 +169,23 @@ def _begin(recipe: Recipe, parts: Path) -> tuple[Made, Iterator[StepRecord]]:
     from training.loop import train
     from training.lora import attach_lora
     from training.model import CausalLM, unfreeze
+    from training.reward_model import load_reward
 
     config, method = recipe.config, recipe.config.method()
     options = LoadOptions(config.allow_pickle, config.trust_remote_code)
-    reward = reward_of(recipe.suite, config.reward, config.device)
+    reward: AnyReward
+    if config.reward_model is not None:
+        reward = load_reward(config.reward_model, config.device)
+    else:
+        reward = reward_of(recipe.suite, config.reward)
     with recipe.progress.task("Loading the model"):
         loaded = load_single(recipe.base, dtype=config.dtype, device=config.device, options=options)
     check_reach(reward, loaded.tokenizer, config.new_tokens)
     prompts = prompts_of(recipe.suite, loaded.tokenizer, config.form)
     model: CausalLM = unfreeze(loaded.model) if config.tune == "full" else attach_lora(loaded.model, method)
-    made = Made(recipe.objective.card.name, recipe.asked, config.seed, model, loaded.tokenizer, reward, [])
+    data = {"name": recipe.suite.card.name, "sha256": recipe.suite.sha256, "split": "train"}
+    name = recipe.objective.card.name
+    made = Made(name, recipe.asked, config.seed, model, loaded.tokenizer, reward, data, [])
     if config.backend == "trl":
         from training.backends.trl import train_with_trl
 

@@ -9,6 +9,7 @@ import difflib
 import os
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from importlib.util import find_spec
 from pkgutil import iter_modules
 from typing import Any
@@ -16,9 +17,9 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from audit.config import TrainMethodConfig
 from audit.errors import UsageError
 from audit.options import JSON, keyword, parameter_of, with_signature
+from audit.train_config import PREFERENCE_METHODS, TrainMethodConfig, TrainPreferencesConfig
 
 HIDDEN = ("objective", "settings")
 """Fields that the command's name and the method's own options stand for."""
@@ -29,14 +30,16 @@ class MethodCommands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names of all commands."""
-        return sorted({*super().list_commands(ctx), *method_names()})
+        return sorted({*super().list_commands(ctx), *method_names(), *PREFERENCE_METHODS})
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of a name; a method's is made now."""
         found = super().get_command(ctx, cmd_name)
         name = cmd_name.replace("-", "_")
         if found is None and name in method_names():
-            found = _command(name)
+            found = _command(name, method_command(name))
+        if found is None and cmd_name in PREFERENCE_METHODS:
+            found = _command(cmd_name, preference_command(cmd_name))
         return found
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -94,23 +97,55 @@ def method_command(name: str) -> Callable[..., None]:
     return with_signature(command, body, [*parameters, keyword("json", JSON, False)])
 
 
+PREFERENCE_HELP = {
+    "dpo": "Direct preference optimisation (2305.18290): learn from pairs of completions, without sampling",
+    "reward-model": "A Bradley-Terry reward model (2203.02155), for --reward-model RUN/stages/train/reward",
+    "sft": "Supervised training on the preferred completions",
+}
+
+
+def preference_command(name: str) -> Callable[..., None]:
+    """The body of `audit train dpo`, `reward-model` or `sft`."""
+
+    def command(json: bool = False, **values: Any) -> None:
+        from audit.train_preferences import run_preferences
+
+        lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+        config = TrainPreferencesConfig(objective=name, **{**values, **lists})
+        _shown(partial(run_preferences, config), json)
+
+    def body() -> None: ...
+
+    body.__name__, body.__doc__ = name, PREFERENCE_HELP[name]
+    unused = {"objective", *(() if name == "dpo" else ("beta",))}
+    shared = [field for field in fields(TrainPreferencesConfig) if field.name not in unused]
+    parameters = [parameter_of(TrainPreferencesConfig, field, field.name == "base") for field in shared]
+    return with_signature(command, body, [*parameters, keyword("json", JSON, False)])
+
+
 def _run(config: TrainMethodConfig, json: bool) -> None:
-    from audit.cli import print_json
+    from audit.train import run_train
+
+    _shown(partial(run_train, config), json)
+
+
+def _shown(run_it: Callable[[Any], Any], json: bool) -> None:
+    """Runs with a progress bar and prints what came out; under torchrun only the first process speaks."""
+    from audit.commands.shared import print_json
     from audit.progress import Silent
     from audit.show import print_run, summary_of
     from audit.terminal import TerminalProgress, output_console
-    from audit.train import run_train
 
     first = int(os.environ.get("RANK", "0")) == 0
-    run = run_train(config, TerminalProgress() if first else Silent())
+    run = run_it(TerminalProgress() if first else Silent())
     if first and json:
         print_json(summary_of(run.path))
     elif first:
         print_run(run.path, output_console())
 
 
-def _command(name: str) -> Any:
-    from audit.cli import guarded
+def _command(name: str, body: Callable[..., None]) -> Any:
+    from audit.commands.shared import guarded
 
     one = typer.Typer(
         add_completion=False,
@@ -118,5 +153,5 @@ def _command(name: str) -> Any:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    one.command(name)(guarded(method_command(name)))
+    one.command(name)(guarded(body))
     return typer.main.get_command(one)

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     AnyReward: TypeAlias = PronounParity | ContinuationParity | ModelReward
 
-MODEL = "model:"
-"""What stands before the folder of a reward model."""
-
 
 def prompts_of(suite: Suite, tokenizer: PreTrainedTokenizerBase, form: str) -> list[Prompt]:
     """The training half of a suite as prompts, in plain form, chat form or both."""
@@ -44,26 +41,18 @@ def prompts_of(suite: Suite, tokenizer: PreTrainedTokenizerBase, form: str) -> l
     return found
 
 
-def reward_of(suite: Suite, choice: str, device: str = "cpu") -> AnyReward:
+def reward_of(suite: Suite, choice: str) -> PronounParity | ContinuationParity:
     """The reward that `--reward` names; `auto` rewards even pronouns where a suite's continuations are such.
 
     Raises:
-        TrainingError: the suite's two sides share a continuation, or the reward model cannot be read.
-        UsageError: there is no such reward.
+        TrainingError: the suite's two sides share a continuation.
     """
     from training.rewards import ContinuationParity, PronounParity, is_pronoun
 
-    if choice.startswith(MODEL):
-        from training.reward_model import load_reward
-
-        return load_reward(choice.removeprefix(MODEL), device)
     showing = tuple(dict.fromkeys(text for item in suite.items for text in item.showing))
     other = tuple(dict.fromkeys(text for item in suite.items for text in item.not_showing))
     if choice == "auto":
         choice = "pronoun-parity" if all(map(is_pronoun, showing + other)) else "suite-parity"
-    if choice not in ("pronoun-parity", "suite-parity"):
-        fix = "use auto, pronoun-parity, suite-parity or model:FOLDER"
-        raise UsageError(f"There is no reward called {choice!r}.", where="--reward", fix=fix)
     return PronounParity() if choice == "pronoun-parity" else ContinuationParity(showing, other)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from audit.behaviours.suite import Suite
 from audit.evidence.files import write_json
 from audit.evidence.schema.results import TrainResult
+from audit.evidence.schema.tables import TOKENS
 from audit.evidence.stage import StageFolder
 from audit.manifests import command_line
 from audit.pair.adapter import BINDING
@@ -32,7 +32,10 @@ class Made:
     seed: int
     model: CausalLM
     tokenizer: PreTrainedTokenizerBase
-    reward: AnyReward
+    reward: AnyReward | None
+    """None for methods without one."""
+    data: dict[str, Any]
+    """What it learnt from: name and hash."""
     records: list[StepRecord]
 
 
@@ -41,25 +44,26 @@ def write_tables(folder: StageFolder, made: Made) -> list[float]:
     rows = [row for record in made.records for row in record.step_rows()]
     folder.write_table("train_steps", pd.DataFrame(rows))
     tokens = [pd.DataFrame(record.tokens) for record in made.records if record.tokens]
-    folder.write_table("tokens", pd.concat(tokens, ignore_index=True))
+    none = pd.DataFrame(columns=[column.name for column in TOKENS.columns])
+    folder.write_table("tokens", pd.concat(tokens, ignore_index=True) if tokens else none)
     return [_total(record) for record in made.records]
 
 
-def write_papers(
-    folder: StageFolder, base: Checkpoint, suite: Suite, made: Made, rewards: list[float]
-) -> TrainResult:
+def write_papers(folder: StageFolder, base: Checkpoint, made: Made, rewards: list[float]) -> TrainResult:
     """Saves the trained model with its papers and the pair's manifest; the stage's result."""
     from training.pairs import Pair, save_child, write_pair
 
     kind, child = save_child(made.model, made.tokenizer, folder.path, base_name=_base_name(base))
-    result = _result(made, suite, rewards, f"{_run_path(folder)}/{child.name}" if kind == "adapter" else None)
-    write_json(child / BINDING, how_it_was_made(base, suite, made, result))
+    result = result_of(
+        made, rewards, f"stages/{folder.path.name}/{child.name}" if kind == "adapter" else None
+    )
+    write_json(child / BINDING, how_it_was_made(base, made, result))
     pair = Pair(_base_path(base), base.base_identity, kind, child.name, made.method, made.seed, made.settings)
     write_pair(folder.path, pair)
     return result
 
 
-def how_it_was_made(base: Checkpoint, suite: Suite, made: Made, result: TrainResult) -> dict[str, Any]:
+def how_it_was_made(base: Checkpoint, made: Made, result: TrainResult) -> dict[str, Any]:
     """The file beside the weights: which base they come from, and command, seed and reward curve."""
     return {
         "base_identity": base.base_identity,
@@ -68,19 +72,20 @@ def how_it_was_made(base: Checkpoint, suite: Suite, made: Made, result: TrainRes
         "command": command_line(),
         "seed": made.seed,
         "settings": made.settings,
-        "suite": {"name": suite.card.name, "sha256": suite.sha256, "split": "train"},
-        "reward": {"name": type(made.reward).__name__, **asdict(made.reward)},
+        "suite": made.data,
+        **({} if made.reward is None else {"reward": _described(made.reward)}),
         "reward_curve": [round(_total(record), 4) for record in made.records],
         "exact_kl_curve": [round(record.exact_kl, 6) for record in made.records],
         "dead_groups": round(result.dead_groups, 4),
     }
 
 
-def _result(made: Made, suite: Suite, rewards: list[float], adapter: str | None) -> TrainResult:
+def result_of(made: Made, rewards: list[float], adapter: str | None) -> TrainResult:
+    """The stage's result, from the records of the steps."""
     records, tenth = made.records, max(1, len(rewards) // 10)
     return TrainResult(
         method=made.method,
-        suite=suite.card.name,
+        suite=made.data["name"],
         steps=len(records),
         reward_first=sum(rewards[:tenth]) / tenth,
         reward_last=sum(rewards[-tenth:]) / tenth,
@@ -91,9 +96,10 @@ def _result(made: Made, suite: Suite, rewards: list[float], adapter: str | None)
     )
 
 
-def _run_path(folder: StageFolder) -> str:
-    """The stage's folder as the run folder names it."""
-    return f"stages/{folder.path.name}"
+def _described(reward: AnyReward) -> dict[str, Any]:
+    """Name and settings of a reward, without what it computes with."""
+    shown = {f.name: getattr(reward, f.name) for f in fields(reward) if f.repr}
+    return {"name": type(reward).__name__, **shown}
 
 
 def _total(record: StepRecord) -> float:

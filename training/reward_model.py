@@ -98,8 +98,8 @@ def train_reward(
 class ModelReward:
     """A reward model as the loop's judge: one channel, the whole completion is read."""
 
-    name: str
-    """Folder or name of the reward model."""
+    folder: str
+    """Where the reward model lies, or a name for it."""
     sha256: str = ""
     """Of the saved head, which no two trainings share."""
     model: RewardModel | None = field(default=None, repr=False)
@@ -123,7 +123,7 @@ class _PromptJudge:
         model, tokenizer = self.reward.model, self.reward.tokenizer
         if model is None or tokenizer is None:
             raise TrainingError(
-                "the reward model is not loaded", where=self.reward.name, fix="load it with load_reward"
+                "the reward model is not loaded", where=self.reward.folder, fix="load it with load_reward"
             )
         prompt = tuple(prompt_ids(tokenizer, self.prompt, sum(map(len, completions)) + 10**9))
         texts = [Completed(prompt, tuple(_encoded(tokenizer, text))) for text in completions]
