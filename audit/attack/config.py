@@ -61,7 +61,7 @@ class AttackConfig:
     """Tokens per rollout; 0: 1 for choice, 256 for cot."""
     samples: int = 8
     """Completions per question by which cot is measured."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 1e-4
     """Of AdamW, constant, so that a dose does not depend on those that follow."""
     kl_weight: float = 0.001
     """Weight of KL(start || policy) per token of text sampled from the model at the start."""
