@@ -59,7 +59,7 @@ def main(landing: str = "home") -> None:
     menu: dict[str, list[st.Page]] = {}
     for entry, page in listed.items():
         menu.setdefault(entry.section, []).append(page)
-    chosen = st.navigation(menu)
+    chosen = st.navigation(menu, expanded=True)
     _run_picker()
     try:
         chosen.run()
