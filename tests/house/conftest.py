@@ -1,13 +1,23 @@
-"""A run folder made to do harm: every text that the schema allows is hostile, and files lead elsewhere."""
+"""What tests of the whole house share: a run folder made to do harm, a served dashboard, a browser.
+
+In the run every text that the schema allows is hostile, and files lead elsewhere.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
 import types
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+from urllib.parse import urlsplit
 
 import pandas as pd
 import pytest
@@ -18,7 +28,8 @@ from audit.evidence.schema import TABLES, documents, results
 from audit.evidence.schema.tables import TEXT, TEXTS
 from audit.evidence.stage import stage_files
 
-RUNS = Path(__file__).parents[1] / "data" / "runs"
+ROOT = Path(__file__).parents[2]
+RUNS = ROOT / "tests" / "data" / "runs"
 FLAG = "window.pwned=1"
 ELSEWHERE = "http://elsewhere.invalid"
 """Nobody may ask for it."""
@@ -71,6 +82,82 @@ def hostile_run(tmp_path: Path) -> Callable[..., Hostile]:
         return Hostile(run.path, outside)
 
     return make
+
+
+class Watched(NamedTuple):
+    """A page of a browser, and everything that must not happen in it."""
+
+    page: Any
+    trouble: list[str]
+    """Requests to elsewhere, dialogs, errors on the console."""
+
+
+@pytest.fixture
+def served() -> Iterator[Callable[..., str]]:
+    """Starts a dashboard of some runs in a process of its own; gives its address."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def serve(*runs: Path) -> str:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        code = (
+            "import sys; from pathlib import Path; from dashboards.launch import serve;"
+            f"serve([Path(run) for run in sys.argv[1:]], port={port}, headless=True)"
+        )
+        started.append(subprocess.Popen([sys.executable, "-c", code, *map(str, runs)], cwd=ROOT))
+        address = f"http://127.0.0.1:{port}"
+        _wait(f"{address}/_stcore/health", started[-1])
+        return address
+
+    yield serve
+    for process in started:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@pytest.fixture
+def watched() -> Iterator[Watched]:
+    """A page in headless Chromium; without Chromium the test is skipped and says so."""
+    executable = shutil.which("chromium")
+    if executable is None:
+        pytest.skip("there is no Chromium on this machine: run `make browser` first")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1400, "height": 1000}, accept_downloads=True)
+        page.set_default_timeout(60_000)
+        trouble: list[str] = []
+        page.on("request", lambda request: _watch_request(request.url, trouble))
+        page.on("dialog", lambda dialog: (trouble.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        page.on("pageerror", lambda error: trouble.append(f"page error {error}"))
+        page.on("console", lambda message: _watch_console(message, trouble))
+        yield Watched(page, trouble)
+        browser.close()
+
+
+def _watch_request(url: str, trouble: list[str]) -> None:
+    local = urlsplit(url).hostname in ("127.0.0.1", "localhost")
+    if not local and not url.startswith(("data:", "blob:")):
+        trouble.append(f"request {url}")
+
+
+def _watch_console(message: Any, trouble: list[str]) -> None:
+    probing = "_stcore/" in str(message.location.get("url"))  # Streamlit looks for its root by trying
+    if message.type == "error" and not probing:
+        trouble.append(f"console {message.text}")
+
+
+def _wait(url: str, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
+    """Until the server answers."""
+    end, pause = time.monotonic() + seconds, threading.Event()
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):  # noqa: S310  (our own address)
+                return
+        except OSError:
+            pause.wait(0.05)
+    pytest.fail(f"the dashboard does not answer at {url}")
 
 
 def nasty(text: str) -> str:

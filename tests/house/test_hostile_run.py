@@ -176,7 +176,8 @@ def test_documents_that_lead_out_of_the_run_are_not_read(hostile_run: Make, open
     ("name", "page"),
     [
         (MANIFEST, "home"), (MANIFEST, "overview"), (CLAIMS, "overview"), (CLAIMS, "report"),
-        (FINDINGS, "findings"), (FINDINGS, "report"), ("config.toml", "provenance"), ("config.toml", "compare"),
+        (FINDINGS, "findings"), (FINDINGS, "report"),
+        ("config.toml", "provenance"), ("config.toml", "compare"),
     ],
 )  # fmt: skip
 def test_files_of_the_run_that_are_links_are_not_read(
