@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -129,19 +130,11 @@ def _bound(address: str, port: int) -> int | None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((address, port))
             return int(listener.getsockname()[1])
-    except PermissionError:
-        return None
-    except OSError as error:
-        if error.errno is not None and port and _in_use(error.errno):
+    except (OSError, UnicodeError, OverflowError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             return None
         raise UsageError(
-            f"This address cannot be listened on: {error.strerror or error}.",
-            where=address,
-            fix="name an address of this machine, such as 127.0.0.1",
+            f"This address and port cannot be listened on: {getattr(error, 'strerror', None) or error}.",
+            where=f"{address}:{port}",
+            fix="name an address of this machine, such as 127.0.0.1, and a port from 1024 to 65535",
         ) from error
-
-
-def _in_use(code: int) -> bool:
-    import errno
-
-    return code in (errno.EADDRINUSE, errno.EACCES)

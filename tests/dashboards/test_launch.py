@@ -48,10 +48,12 @@ def test_a_port_that_was_asked_for_and_is_taken_is_an_error() -> None:
         serve([RUNS / "compare"], port=port)
 
 
-@pytest.mark.parametrize("address", ["203.0.113.7", "no such host"])
-def test_an_address_of_another_machine_is_an_error(address: str) -> None:
+@pytest.mark.parametrize(
+    ("address", "port"), [("203.0.113.7", 8501), ("no such host", 8501), ("x" * 300, 8501), (LOCAL, 70_000)]
+)
+def test_an_address_of_another_machine_is_an_error(address: str, port: int) -> None:
     with pytest.raises(UsageError, match="cannot be listened on"):
-        free_port(address, 8501)
+        free_port(address, port)
 
 
 def test_options_keep_to_this_machine_and_say_nothing_outside() -> None:
