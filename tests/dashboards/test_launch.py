@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from audit.errors import UsageError
-from dashboards.launch import LOCAL, free_port, options, serve, url
-from dashboards.runs import given_runs, runs_in
+from dashboards.launch import LOCAL, SCRIPT, free_port, options, serve, url
+from dashboards.runs import RUNS_VARIABLE, given_runs, runs_in
 
 RUNS = Path(__file__).parents[1] / "data" / "runs"
 SERVE = """
@@ -127,3 +127,23 @@ def _answer(address: str) -> bytes:
         except OSError:
             if time.monotonic() > deadline:
                 raise
+
+
+def test_streamlit_is_started_once_with_the_runs_and_away_from_the_working_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from streamlit.web import bootstrap
+
+    asked: dict[str, object] = {}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(RUNS_VARIABLE, "[]")
+    monkeypatch.setattr(bootstrap, "load_config_options", lambda options: asked.update(options))
+    monkeypatch.setattr(
+        bootstrap, "run", lambda script, _hello, arguments, _options: asked.update(run=(script, arguments))
+    )
+    said: list[str] = []
+    serve([RUNS], headless=True, announce=said.append)
+    assert list(given_runs()) == ["attack", "compare", "selftest", "train"]
+    assert asked["run"] == (str(SCRIPT), [])
+    assert said == [f"http://{LOCAL}:{asked['server.port']}"]
+    assert Path.cwd() == SCRIPT.parent
