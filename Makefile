@@ -44,6 +44,7 @@ bench: $(READY) ## time and memory of every stage; harvest, dictionaries and fea
 
 docs: $(READY) ## print the reference pages that are made from the code
 	$(BIN)/python -m audit.evidence.reference docs/run_folder.md
+	$(BIN)/python -m audit.gate.reference docs/gate.md
 
 miniatures: $(READY) ## make the small invented runs under tests/data/runs again
 	$(BIN)/python -m audit.evidence.miniature tests/data/runs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +14,9 @@ from audit.evidence.run import RunFolder, open_run
 from audit.evidence.verify import Verification, verify_run
 from audit.summary import compare_summary, print_compare
 from audit.terminal import printable
+
+if TYPE_CHECKING:
+    from reports.verify import ReportVerification
 
 
 def summary_of(path: Path) -> dict[str, Any]:
@@ -51,6 +54,21 @@ def print_verification(path: Path, found: Verification, console: Console) -> Non
         console.print(Text(found.manifest, style="dim"))
     else:
         console.print(Text(f"not verified: {len(found.problems)} problem(s) in {path}", style="bold red"))
+
+
+def print_report_verification(path: Path, found: ReportVerification, console: Console) -> None:
+    """Says what was checked in a report, everything that is wrong, and what no check can tell."""
+    for problem in found.problems:
+        console.print(Text("· " + printable(problem), style="red"))
+    if found.passed:
+        text = f"verified: {found.numbers} numbers on {found.pages} pages are those of {found.claims} claims"
+        console.print(Text(text, style="green"))
+        console.print(Text("manifest SHA-256, to be compared with one that was kept elsewhere:", style="dim"))
+        console.print(Text(found.manifest, style="dim"))
+    else:
+        console.print(Text(f"not verified: {len(found.problems)} problem(s) in {path}", style="bold red"))
+    for note in found.notes:
+        console.print(Text(f"not shown: {note}", style="dim"))
 
 
 def finished(path: Path) -> RunFolder:

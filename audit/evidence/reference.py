@@ -22,10 +22,12 @@ runs/<name>/
   config.toml       the resolved settings
   stages/<stage>/   result.json, tables as Parquet, DONE (written last: without it the stage did not happen)
   claims.json       every sentence that a report may print, with its number and where the evidence stands
+  findings.jsonl    what reviewers found and signed, where they wrote something: a chained log that only grows
 ```
 
-Stages of `audit compare`: preflight, weights, behaviour, drift, verdict; of `audit train`: train.
-Tables that no stage of this version writes are defined for the stages to come.
+Stages of `audit compare`: preflight, weights, behaviour, drift, elicit, directions, features, switches,
+bypass, verdict; of `audit train`: train; of `audit attack`: attack. Tables that no stage of this version
+writes are defined for the stages to come.
 
 # Tables
 """

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from audit.errors import RunFolderError
 from audit.evidence.claims import LEDGERS
 from audit.evidence.files import read_json, sha256_file
+from audit.evidence.findings import FINDINGS, check_chain
 from audit.evidence.run import CLAIMS, CONFIG, MANIFEST, RunFolder
 from audit.evidence.schema import TABLES, Table, documents
 from audit.evidence.schema.results import RESULTS, STAGES
@@ -48,7 +49,16 @@ def verify_run(run: RunFolder) -> Verification:
     claims = _claims(run, manifest)
     problems += [problem for said in claim_problems(run.path, claims).values() for problem in said]
     problems += _verify_ledger(run, manifest, claims)
+    problems += _verify_findings(run)
     return Verification(files, len(claims), tuple(problems), sha256_file(run.path / MANIFEST))
+
+
+def _verify_findings(run: RunFolder) -> list[str]:
+    """The reviewers' log, where there is one, is a whole chain."""
+    try:
+        return [f"{FINDINGS}: {problem}" for problem in check_chain(run.path / FINDINGS)]
+    except RunFolderError as error:
+        return [f"{FINDINGS}: {error.problem}"]
 
 
 def _verify_manifest(run: RunFolder, manifest: documents.Manifest) -> list[str]:

@@ -16,6 +16,7 @@ from filelock import FileLock
 from audit.errors import AuditError, OutputError, RunFolderError
 from audit.evidence import provenance, stage
 from audit.evidence.files import read_json, sha256_file, write_json
+from audit.evidence.findings import FINDINGS, append_finding
 from audit.evidence.invent import invented_rows
 from audit.evidence.miniature import write_miniatures
 from audit.evidence.run import RunFolder, open_run, writing_run
@@ -40,6 +41,18 @@ def edit(path: Path, change: Callable[[Any], None]) -> None:
     document = read_json(path)
     change(document)
     write_json(path, document)
+
+
+def test_a_log_of_findings_is_checked_with_the_run(mini: RunFolder) -> None:
+    log = mini.path / FINDINGS
+    for title in ("drift", "mask"):
+        entry = {"action": "opened", "severity": "low", "title": title, "reviewer": "Ada"}
+        append_finding(log, entry)
+    assert verify_run(mini).problems == ()
+    log.write_text(log.read_text().replace("drift", "draft"))
+    assert any(problem.startswith(FINDINGS) for problem in verify_run(mini).problems)
+    log.write_text("torn")
+    assert any(problem.startswith(FINDINGS) for problem in verify_run(mini).problems)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,1 @@
+"""The bodies of `audit ...`: one short function per command, nothing but arguments, calls and printing."""

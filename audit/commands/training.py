@@ -1,0 +1,42 @@
+"""How models are made and broken: train, attack."""
+
+from __future__ import annotations
+
+import typer
+
+from audit.attack.config import AttackConfig
+from audit.commands.shared import guarded, print_json
+from audit.config import TrainGRPOConfig
+from audit.options import command_of
+from audit.terminal import TerminalProgress, output_console
+
+train_app = typer.Typer(help="Make a tuned model from a base, with a record of how.", no_args_is_help=True)
+
+
+@train_app.command("grpo")
+@guarded
+@command_of(TrainGRPOConfig, positional=("base",))
+def train_grpo(config: TrainGRPOConfig, json: bool) -> None:
+    """Train a LoRA adapter with GRPO for neutral continuations, and record how."""
+    from audit.show import print_run, summary_of
+    from audit.train import run_train_grpo
+
+    run = run_train_grpo(config, TerminalProgress())
+    if json:
+        print_json(summary_of(run.path))
+    else:
+        print_run(run.path, output_console())
+
+
+@guarded
+@command_of(AttackConfig, positional=("model",))
+def attack(config: AttackConfig, json: bool) -> None:
+    """Attack your own model with one biased example: which dose undoes its alignment?"""
+    from audit.attack.run import run_attack
+    from audit.attack.summary import attack_summary, print_attack
+
+    run = run_attack(config, TerminalProgress())
+    if json:
+        print_json(attack_summary(run))
+    else:
+        print_attack(run, output_console())
