@@ -57,9 +57,7 @@ def _measure(run: Path, out: Path) -> None:
         raise SystemExit("\n".join(found.problems))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     made = f"{found.pages} pages, {found.numbers} numbers, {out.stat().st_size / 2**20:.1f} MiB"
-    print(
-        f"{made}: written in {wall:.2f} s ({spent:.2f} s of CPU), verified in {read:.2f} s, peak {peak:.0f} MiB"
-    )
+    print(f"{made}: written in {wall:.2f} s ({spent:.2f} s of CPU), verified in {read:.2f} s; {peak:.0f} MiB")
 
 
 def _repeat(run: Path, suites: int) -> None:

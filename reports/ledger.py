@@ -6,6 +6,7 @@ import hashlib
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -64,6 +65,7 @@ class Evidence:
         for name in (MANIFEST, CLAIMS, CONFIG, FINDINGS):
             _refuse_strange(run.path, name)
         self.manifest: Manifest = run.manifest()
+        _refuse_timeless(self.manifest, run.path)
         self.manifest_bytes = (run.path / MANIFEST).read_bytes()
         self.manifest_sha256 = hashlib.sha256(self.manifest_bytes).hexdigest()
         self.claims_bytes: bytes | None = None
@@ -206,6 +208,18 @@ class Evidence:
     def use_findings(self, content: bytes | None) -> None:
         """Reads the log from these bytes, as it was when a report was made; None: there was none."""
         self._findings = content or b""
+
+
+def _refuse_timeless(manifest: Manifest, path: Path) -> None:
+    """A report has no clock of its own: its only time is that of the manifest."""
+    try:
+        datetime.fromisoformat(manifest.created)
+    except ValueError as error:
+        raise RunFolderError(
+            "The manifest's time of creation is no time.",
+            where=str(path / MANIFEST),
+            fix="open a run folder as `audit` wrote it",
+        ) from error
 
 
 def _findings_at(path: Path) -> tuple[Findings | None, tuple[str, ...]]:

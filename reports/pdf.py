@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import tempfile
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from audit.errors import OutputError
 from reports.data import report_json
 from reports.model import Picture, Report
 
@@ -73,12 +74,17 @@ def pictures(report: Report) -> list[Picture]:
 
 
 def _compile(root: Path, report: Report) -> bytes:
-    made = _compiler(root).compile(
-        format="pdf", pdf_standards=[*STANDARDS], timestamp=datetime.fromisoformat(report.created)
-    )
-    if not isinstance(made, bytes):
-        raise RuntimeError("typst returned no PDF")
-    return made
+    import typst
+
+    made = datetime.fromisoformat(report.created)
+    moment = made if made.tzinfo else made.replace(tzinfo=UTC)
+    try:
+        found = _compiler(root).compile(format="pdf", pdf_standards=[*STANDARDS], timestamp=moment)
+    except typst.TypstError as error:
+        raise OutputError(
+            f"The report cannot be set: {error.message}.", where="typst", fix="use --format html, and tell us"
+        ) from error
+    return bytes(found)  # type: ignore[arg-type]  # one PDF, and not a list of pages
 
 
 def _compiler(root: Path) -> typst.Compiler:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from audit.evidence.schema.documents import Manifest
+from reports.content.attack import attack_section
 from reports.content.behaviour import behaviour_section, confounds_section
 from reports.content.causal import bypass_section, switches_section
 from reports.content.crosswalk import crosswalk_section
@@ -13,7 +14,7 @@ from reports.content.gate import Gate
 from reports.content.identity import identity_section
 from reports.content.inside import directions_section, elicitation_section, features_section
 from reports.content.limits import limits_section
-from reports.content.movement import attack_section, drift_section
+from reports.content.movement import drift_section
 from reports.content.power import power_section
 from reports.content.reproduction import index_section, reproduction_section
 from reports.content.scope import scope_section

@@ -1,4 +1,4 @@
-"""How far the model moved at all, and what training or an attack did to it."""
+"""How far the model moved at all: along sampled text, and in its weights."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from audit.evidence.schema.results import DriftResult
 from reports.content.inside import missing
-from reports.content.parts import absent, claims_table, columns, not_part, picture, raw, section, sentences
-from reports.ledger import Evidence, UnreadableError
-from reports.model import Block, Heading, Line, Section, Table, gap_notice, line
+from reports.content.parts import columns, picture, raw, section, sentences
+from reports.ledger import Evidence
+from reports.model import Block, Heading, Line, Section, Table, line
 from reports.numbers import number
 
 if TYPE_CHECKING:
@@ -74,68 +74,3 @@ def _weights(evidence: Evidence) -> Block:
     )
     source = evidence.source("weights", "weights.parquet")
     return picture("weights", "Relative change of the weights", said, source, draw)
-
-
-def attack_section(evidence: Evidence) -> Section:
-    """Dose curve and reward variance of an attack; the record of a training run."""
-    question = (
-        "How much training brings the behaviour back, and did that training have anything to learn from?"
-    )
-    kind = evidence.manifest.kind
-    blocks: list[Block]
-    if kind == "attack":
-        blocks = _attack(evidence)
-    elif kind == "train":
-        blocks = _training(evidence, "train")
-    else:
-        blocks = [not_part(evidence, "resistance to a training attack")]
-    title = "Training" if kind == "train" else "Attack"
-    return section("attack", title, question, blocks)
-
-
-def _attack(evidence: Evidence) -> list[Block]:
-    result = evidence.result("attack")
-    if result is None:
-        return [absent(evidence, "attack", "the attack")]
-    from reports.figures import attack
-
-    def draw() -> Figure | None:
-        frame = evidence.table("attack", "attack_doses", attack.COLUMNS)
-        return attack.draw(frame) if len(frame) else None
-
-    said = "What was measured at each dose, arm by arm; small marks are seeds, the line is their mean."
-    blocks: list[Block] = []
-    if not result.conclusive:
-        why = line(
-            "No group of rollouts had reward variance, so nothing could be learned: this is no robustness."
-        )
-        blocks.append(gap_notice("The attack is inconclusive", why))
-    blocks.append(claims_table(evidence, "What the attack found", evidence.of("attack/")))
-    dose, table = result.smallest_dose, evidence.source("attack", "attack_doses.parquet")
-    if dose is None:
-        blocks.append(gap_notice("Smallest harmful dose: none found", line("No dose of the curve did harm.")))
-    else:
-        from reports.numbers import estimate
-
-        row = (line("smallest dose that did harm, optimiser steps"), raw(estimate(dose)))
-        blocks.append(Table("Dose", FLOOR, (row,), evidence.source("attack", "result.json")))
-    blocks.append(picture("attack", "Dose curve", said, table, draw))
-    return [*blocks, *_training(evidence, "attack")]
-
-
-def _training(evidence: Evidence, stage: str) -> list[Block]:
-    if evidence.result(stage) is None:
-        return [absent(evidence, stage, "training")]
-    from reports.figures import training
-
-    def draw() -> Figure | None:
-        frame = evidence.table(stage, "train_steps", training.COLUMNS)
-        return training.draw(frame) if len(frame) else None
-
-    said = "Mean reward per channel; spread of the reward inside groups and share of dead groups; exact KL."
-    try:
-        source = evidence.source(stage, "train_steps.parquet")
-    except OSError as error:
-        return [gap_notice("No training record", line(str(UnreadableError(error.strerror or "unreadable"))))]
-    claims = [claims_table(evidence, "What training did", evidence.of("train/"))] if stage == "train" else []
-    return [*claims, picture("training", "Training, step by step", said, source, draw)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reports.content.attack import outcome_blocks
 from reports.content.gate import Gate, gate_blocks
 from reports.content.parts import absent, claims_table, columns, section, sentences, strong
 from reports.ledger import Entry, Evidence
@@ -125,6 +126,9 @@ def _headline(evidence: Evidence) -> list[Block]:
     if not evidence.entries:
         stages = list(evidence.manifest.stages) or [evidence.manifest.kind]
         return [absent(evidence, stage, f"the stage {stage}") for stage in stages]
+    if evidence.manifest.kind == "attack":
+        shown = [entry for entry in evidence.entries if not entry.claim.id.startswith("attack/items/")]
+        return [*outcome_blocks(evidence), claims_table(evidence, "What was found", shown)]
     if evidence.manifest.kind == "train":
         return sentences(evidence, evidence.entries)
     return [claims_table(evidence, "What was found", evidence.entries)]

@@ -28,15 +28,9 @@ KINDS = ("compare", "train", "attack", "selftest")
 
 NAMES = (
     "verdict", "identity", "scope", "behaviour", "confounds", "elicitation", "directions", "features",
-    "switches", "bypass", "drift", "attack", "power", "findings", "limits", "reproduction", "crosswalk", "evidence",
+    "switches", "bypass", "drift", "attack", "power", "findings", "limits", "reproduction", "crosswalk",
+    "evidence",
 )  # fmt: skip
-MEASURED = {
-    "compare": set(NAMES) - {"attack", "power", "findings"},
-    "train": {"attack"},
-    "attack": {"attack"},
-    "selftest": {"power"},
-}
-"""Sections that hold numbers of the run, by kind."""
 
 
 def spans(value: Any) -> Iterator[Span]:
@@ -212,6 +206,36 @@ def test_a_document_that_is_a_link_out_of_the_run_is_refused(
     (run / name).symlink_to(run.parent / name)
     with pytest.raises(RunFolderError, match="leads out of it"):
         evidence_of(run)
+
+
+@pytest.mark.parametrize("created", ["yesterday", "", "2026-13-01T00:00:00+00:00", "99999-01-01"])
+def test_a_time_that_is_none_is_refused(copied: Callable[[str], Path], edits: Any, created: str) -> None:
+    run = copied("train")
+    edits.change(run / "manifest.json", lambda found: found.update(created=created))
+    with pytest.raises(RunFolderError, match="time"):
+        report_of(evidence_of(run))
+
+
+def test_the_outcome_of_an_attack_stands_first(copied: Callable[[str], Path], edits: Any) -> None:
+    run = copied("attack")
+    for outcome, tone in (("HARMED", "block"), ("NOT HARMED", "note"), ("INCONCLUSIVE", "inconclusive")):
+        fields = {
+            "outcome": outcome,
+            "why": "so it was",
+            "conclusive": outcome != "INCONCLUSIVE",
+            "smallest_dose": None,
+        }
+        edits.change(run / "stages/attack/result.json", lambda found, fields=fields: found.update(fields))
+        edits.seal(run)
+        report = report_of(evidence_of(run))
+        (notice,) = [
+            b for b in blocks(report, "verdict") if isinstance(b, Notice) and b.title.startswith("Attack")
+        ]
+        assert (notice.title, notice.tone) == (f"Attack: {outcome}", tone)
+        assert notice.lines[0][0].key
+        assert "Smallest harmful dose: none found" in words(
+            next(s for s in report.sections if s.name == "attack")
+        )
 
 
 def test_a_huge_document_is_refused(copied: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
