@@ -41,6 +41,8 @@ bench: $(READY) ## time and memory of every stage; harvest, dictionaries and fea
 	$(BIN)/python benchmarks/harvest.py
 	$(BIN)/python benchmarks/dictionaries.py
 	$(BIN)/python benchmarks/features.py
+	$(BIN)/python benchmarks/dashboard.py
+	$(BIN)/python benchmarks/report.py
 
 docs: $(READY) ## print the reference pages that are made from the code
 	$(BIN)/python -m audit.evidence.reference docs/run_folder.md
