@@ -86,8 +86,8 @@ def _one_batch(
         experience = next(stream)
         optimizer.zero_grad(set_to_none=True)
         if last:
-            _measure_gradient(trace, policy, method, experience)
-        found, new = _losses(policy, method, experience.rollout, experience.advantage)
+            measure_gradient(trace, policy, method, experience)
+        found, new = policy_loss(policy, method, experience.rollout, experience.advantage)
         found.per_token.mean().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         if experience.age or not config.staleness:
             terms.append((found, experience.rollout, new.detach()))
@@ -98,14 +98,15 @@ def _one_batch(
     trace.tv.append(total_variation(experience.sampler, logp))
     trace.kl.append(kl(experience.sampler, logp))
     with torch.no_grad():
-        after, _ = _losses(policy, method, experience.rollout, experience.advantage)
+        after, _ = policy_loss(policy, method, experience.rollout, experience.advantage)
     trace.believed.append(after.diagnostics.get("believed"))
     _record_tokens(trace, terms)
 
 
-def _losses(
+def policy_loss(
     policy: nn.Module, method: Method, rollout: Rollout, advantage: Tensor
 ) -> tuple[LossTerms, Float[Tensor, "B T"]]:
+    """What a method asks for on rollouts, and the tokens' log-probabilities now, both with gradient."""
     prompt = rollout.prompts.ids[:, 0].repeat_interleave(rollout.group_size)
     logp = token_logp(policy, prompt, rollout.tokens)
     return method.objective(Scores(logp), rollout, advantage, LOOP), logp
@@ -116,12 +117,12 @@ def _record_policy(trace: Trace, logp: Tensor, world: World) -> None:
     trace.entropy.append(world.entropy(logp))
 
 
-def _measure_gradient(trace: Trace, policy: nn.Module, method: Method, experience: Experience) -> None:
+def measure_gradient(trace: Trace, policy: nn.Module, method: Method, experience: Experience) -> None:
     """Variance of the mean of two independent halves: |g1 - g2|^2 / 4, without bias."""
     gradients = []
     for second in (False, True):
         part, rows = half(experience.rollout, second)
-        terms, _ = _losses(policy, method, part, experience.advantage[rows])
+        terms, _ = policy_loss(policy, method, part, experience.advantage[rows])
         found = torch.autograd.grad(terms.per_token.mean(), list(policy.parameters()))
         gradients.append(torch.cat([value.flatten() for value in found]))
     first, other = gradients

@@ -205,6 +205,7 @@ class TestRunner:
         with pytest.raises(TrainingError, match="cannot be read"):
             compare(one, folder)
 
+    @pytest.mark.slow
     def test_workers_do_not_change_a_number(self, tmp_path: Path, compared: tuple[Path, list[Trace]]) -> None:
         one = replace(SMALL, methods="grpo", seeds=1, workers=2)
         found = compare(one, tmp_path)
