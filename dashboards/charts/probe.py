@@ -1,8 +1,6 @@
-"""A probed text: latents by tokens, and one latent on the running text, once per model."""
+"""A probed text: latents by tokens, once per model."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,9 +11,6 @@ from dashboards.charts.marks import empty
 from dashboards.text import plotly_text
 
 SIDES = ("base", "tuned")
-PER_LINE = 14
-"""Tokens on one line of the running text."""
-SCALES = {"base": "Blues", "tuned": "Oranges"}
 
 
 def overview(tokens: list[str], frame: pd.DataFrame) -> go.Figure:
@@ -48,38 +43,7 @@ def overview(tokens: list[str], frame: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def running(tokens: list[str], base: list[float], tuned: list[float]) -> go.Figure:
-    """The text as it runs, each line once per model, tokens shaded by one latent's activation.
-
-    Args:
-        tokens: the text.
-        base: activation per token in the base.
-        tuned: the same in the tuned model.
-    """
-    lines = -(-len(tokens) // PER_LINE)
-    top = max(1e-9, *base, *tuned)
-    figure = make_subplots(1, 2, horizontal_spacing=0.03, subplot_titles=SIDES)
-    for column, (side, values) in enumerate(zip(SIDES, (base, tuned), strict=True), start=1):
-        figure.add_trace(
-            go.Heatmap(
-                z=_folded(values, np.nan), text=_folded([token_text(t) for t in tokens], ""),
-                texttemplate="%{text}", zmin=0, zmax=top, colorscale=SCALES[side], showscale=False,
-                hovertemplate=f"{side}: %{{z:.3f}}<extra></extra>", xgap=1, ygap=3,
-            ), 1, column,
-        )  # fmt: skip
-    figure.update_xaxes(visible=False)
-    figure.update_yaxes(visible=False, autorange="reversed", range=[lines - 0.5, -0.5])
-    return figure
-
-
 def token_text(token: str) -> str:
     """A token as an axis or a cell shows it: spaces visible at its ends, short."""
     shown = token.replace("\n", "⏎").replace("\t", "⇥")
     return plotly_text(shown if shown.strip() else shown.replace(" ", "␣"), 24)
-
-
-def _folded(values: list[float] | list[str], filler: float | str) -> np.ndarray[Any, Any]:
-    """A list as lines of `PER_LINE`, the last one filled up."""
-    missing = -len(values) % PER_LINE
-    kind = float if isinstance(filler, float) else object
-    return np.array([*values, *[filler] * missing], dtype=kind).reshape(-1, PER_LINE)

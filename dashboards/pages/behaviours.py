@@ -96,7 +96,7 @@ def _items(store: Store, suite: SuiteResult) -> None:
     drawn = whole.assign(name=whole["item"])
     alt = f"Score of {len(drawn):,} items, base against tuned, {(drawn['flip'] != '').sum()} flipped"
     widgets.chart(charts.items(drawn, suite.null_level), alt=alt, key="items-chart", height=420)
-    chosen = widgets.table(found, "items", alt=alt, select="single-row", height=360)
+    chosen = widgets.table(found, "items", alt=alt, select="single-row")
     if chosen:
         _item(found.iloc[chosen[0]])
 

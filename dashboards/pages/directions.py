@@ -52,7 +52,7 @@ def _probes(store: Store, name: str) -> None:
         return
     position = pick.one_of("Token that is read", "position", positions)
     _charts(frame[frame["position"] == position])
-    widgets.table(frame, "directions", alt=f"{len(frame)} layers and positions with every probe", height=320)
+    widgets.table(frame, "directions", alt=f"{len(frame)} layers and positions with every probe")
 
 
 def _facts(found: ConceptDirections) -> None:

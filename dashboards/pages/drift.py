@@ -40,7 +40,7 @@ def _distributions(store: Store) -> None:
         f"forward, {estimate(result.reverse.sequence_kl)} reverse; noise floor {result.noise_floor.upper:.3g}"
     )
     widgets.chart(charts.prefix_curve(curves, result.noise_floor.upper), alt=alt, key="prefix-curve")
-    widgets.table(curves, "prefix-rows", alt="Cumulative KL by step, both directions", height=220)
+    widgets.table(curves, "prefix-rows", alt="Cumulative KL by step, both directions")
     _tokens(store, result)
 
 
@@ -75,7 +75,7 @@ def _tokens(store: Store, result: DriftResult) -> None:
     )
     if len(shown) < len(rows):
         st.caption(f"{len(shown):,} of {len(rows):,} tokens are drawn: every outlier and an even sample.")
-    widgets.table(rows, "drift", alt="Every sampled token with both KLs, the largest first", height=260)
+    widgets.table(rows, "drift", alt="Every sampled token with both KLs, the largest first")
 
 
 def _outliers(source: str, drift: DirectionDrift) -> str:
@@ -106,7 +106,7 @@ def _weights(store: Store) -> None:
     alt = f"{len(frame)} tensors by block and module, coloured by {charts.MEASURES[measure]}"
     widgets.chart(figure, alt=alt, key="weight-map", height=height)
     ordered = frame.sort_values(measure, ascending=False, kind="stable", ignore_index=True)
-    chosen = widgets.table(ordered, "weights", alt=alt, select="single-row", height=300)
+    chosen = widgets.table(ordered, "weights", alt=alt, select="single-row")
     if chosen:
         row = ordered.iloc[chosen[0]]
         widgets.text(row["module"])

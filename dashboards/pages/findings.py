@@ -31,6 +31,8 @@ COLOURS: dict[Severity, Any] = {
 MOST_CLAIMS = 2000
 """Claims offered by name; of a larger ledger the others can be typed."""
 MOST_CARDS = 100
+LONG = 100
+"""Characters of a note that fit into a row of the history; longer ones stand below it, too."""
 SAID, SEEN = "_said", "_seen"
 ASK: dict[str, tuple[Action, str]] = {
     "Add a note": ("noted", "What is to be added; a new severity, if it changes"),
@@ -100,7 +102,7 @@ def _finding(store: Store, log: Path, found: FindingState) -> None:
         rows = shape.history(found)
         widgets.table(rows, "history", alt=f"{len(rows)} entries about this finding, the oldest first")
         for entry in found.entries:
-            if entry.note:
+            if len(entry.note) > LONG or "\n" in entry.note:
                 st.caption(plain(f"{entry.reviewer}, {entry.at}"))
                 widgets.text(entry.note)
         _evidence(store, found)

@@ -14,6 +14,7 @@ from dashboards.charts import probe as charts
 from dashboards.pick import one_of
 from dashboards.state import typed_number
 from dashboards.store import Store
+from dashboards.tokens import token_strip
 from dashboards.widgets import section
 
 LONGEST = 4000
@@ -42,7 +43,7 @@ def page() -> None:
 
 
 def _form(store: Store, hooks: list[str]) -> dict[str, Any] | None:
-    cells = st.columns([2, 1, 1])
+    cells = st.columns([4, 3, 2])
     with cells[0]:
         hook = state.choose("Hook point", "hook", list(dict.fromkeys(hooks)))
     with cells[1]:
@@ -98,11 +99,13 @@ def _one(answered: Probed, tokens: list[str]) -> None:
     section("One latent", "The same tokens, shaded once per model.")
     label = st.selectbox("Latent", list(found), key="probe-latent")
     one = found[str(label)]
-    lines = -(-len(tokens) // charts.PER_LINE)
-    figure = charts.running(tokens, one["base"], one["tuned"])
-    peak = f"{max(one['base']):.3g} in the base, {max(one['tuned']):.3g} in the tuned model"
-    alt = f"The text with latent {one['latent']}: strongest {peak}"
-    widgets.chart(figure, alt=alt, key="probe-running", height=60 + 34 * lines)
+    peaks = [max(pair) for pair in zip(one["base"], one["tuned"], strict=True)]
+    top = max(peaks, default=0.0)
+    st.html(token_strip(tokens, one["base"], one["tuned"], peaks.index(top) if top else -1, top))
+    st.caption(
+        f"Strongest: {max(one['base']):.3g} in the base, {max(one['tuned']):.3g} in the tuned model; "
+        "the token is underlined."
+    )
     widgets.link("feature", f"Card of latent {one['latent']}", hook=answered["hook"], latent=one["latent"])
 
 

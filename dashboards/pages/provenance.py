@@ -7,8 +7,9 @@ import streamlit as st
 
 from audit.evidence.run import CONFIG
 from audit.evidence.verify import Verification, verify_run
-from dashboards import records, state, widgets
+from dashboards import state, widgets
 from dashboards.facts import Fact, facts
+from dashboards.records import stages_frame
 from dashboards.shape import provenance as shape
 from dashboards.store import LARGEST_JSON, Store
 from dashboards.text import printable
@@ -24,10 +25,10 @@ def page() -> None:
     _verification(store)
     _models(store)
     section("Stages")
-    widgets.table(records.stages_frame(store), "stages", alt="Every stage, how it ended, seconds and memory")
+    widgets.table(stages_frame(store), "stages", alt="Every stage, how it ended, seconds and memory")
     section("Files", "As the stages listed them when they ended; the button above recomputes every hash.")
     files = shape.artefacts(store)
-    widgets.table(files, "artefacts", alt=f"{len(files)} files of the run with sizes and hashes", height=300)
+    widgets.table(files, "artefacts", alt=f"{len(files)} files of the run with sizes and hashes")
     _settings(store)
     _again(store)
 
@@ -66,13 +67,12 @@ def _verification(store: Store) -> None:
 
 def _models(store: Store) -> None:
     section("Models")
-    for side, record in (("base", store.manifest.base), ("tuned", store.manifest.tuned)):
-        if record is not None:
-            said = shape.model_facts(record)
-            rows = pd.DataFrame({"": list(said), side: list(said.values())})
-            widgets.table(rows, f"model-{side}", alt=f"What the manifest says of the {side} model")
+    records = {"base": store.manifest.base, "tuned": store.manifest.tuned}
+    said = {side: shape.model_facts(record) for side, record in records.items() if record is not None}
+    rows = pd.DataFrame(said).rename_axis("what").reset_index()
+    widgets.table(rows, "models", alt="What the manifest says of each model")
     files = shape.model_rows(store.manifest)
-    widgets.table(files, "model-files", alt=f"{len(files)} files of the models with SHA-256", height=260)
+    widgets.table(files, "model-files", alt=f"{len(files)} files of the models with SHA-256")
 
 
 def _settings(store: Store) -> None:
@@ -90,7 +90,7 @@ def _settings(store: Store) -> None:
             st.code(shown, language="toml", height=300)
     with right:
         rows = pd.DataFrame({"package": list(manifest.versions), "version": list(manifest.versions.values())})
-        widgets.table(rows, "versions", alt="Versions of the packages that ran", height=420)
+        widgets.table(rows, "versions", alt="Versions of the packages that ran")
 
 
 def _again(store: Store) -> None:

@@ -94,7 +94,7 @@ def _candidates(store: Store, name: str) -> None:
     with right:
         alt = "What each unit writes towards the behaviour, base against tuned"
         widgets.chart(charts.writes(units), alt=alt, key="writes", height=460)
-    widgets.table(units, "units", alt=f"{len(units)} candidate units with attributions and norms", height=320)
+    widgets.table(units, "units", alt=f"{len(units)} candidate units with attributions and norms")
 
 
 def _modules(store: Store, name: str) -> None:
@@ -123,7 +123,7 @@ def _bypassed(store: Store, name: str) -> None:
     rows = with_trials(store.frame("doses", where="behaviour = ?", parameters=[name]))
     part = rows[(rows["family"] == family) & (rows["split"] == split)].reset_index(drop=True)
     _charts(part, result, family)
-    widgets.table(part, "doses", alt=f"{len(part)} trials and controls with their side effects", height=320)
+    widgets.table(part, "doses", alt=f"{len(part)} trials and controls with their side effects")
     _say([*found.not_measured, *result.not_measured])
 
 

@@ -90,7 +90,7 @@ def _doses(store: Store, result: AttackResult) -> None:
         figure.update_xaxes(title="steps of realignment after the attack")
         widgets.chart(figure, alt=alt, key="recovery")
     rows = frame[frame["measure"] == measure]
-    widgets.table(rows, "attack_doses", alt="Every dose, arm and seed of this measure", height=260)
+    widgets.table(rows, "attack_doses", alt="Every dose, arm and seed of this measure")
 
 
 def _steps(store: Store) -> None:
@@ -113,7 +113,7 @@ def _steps(store: Store) -> None:
         widgets.chart(charts.by_step(totals, "exact_kl", title, TUNED), alt=alt, key="exact-kl")
         figure = charts.by_step(totals, "gradient_norm", "gradient norm before clipping", ACCENT)
         widgets.chart(figure, alt="Gradient norm by step", key="gradient")
-    widgets.table(frame, "train_steps", alt=f"{len(frame)} steps and channels", height=260)
+    widgets.table(frame, "train_steps", alt=f"{len(frame)} steps and channels")
 
 
 def _tokens(store: Store) -> None:
@@ -130,10 +130,10 @@ def _tokens(store: Store) -> None:
         title = "staleness |log trainer - log sampler|, nats"
         figure = charts.by_step(steps, "staleness", title, NULL)
         widgets.chart(figure, alt="How far the sampler was behind the trainer, by step", key="staleness")
-    widgets.table(positions, "tokens-by-position", alt="Weights and keeps by position", height=260)
+    widgets.table(positions, "tokens-by-position", alt="Weights and keeps by position")
     _rest(steps)
 
 
 def _rest(steps: pd.DataFrame) -> None:
     with st.expander("The same by step"):
-        widgets.table(steps, "tokens-by-step", alt="Weights and keeps by step", height=260)
+        widgets.table(steps, "tokens-by-step", alt="Weights and keeps by step")

@@ -107,13 +107,14 @@ def test_a_finding_is_answered(
     page = open_page("findings", run, finding=name)
     page.radio(key="answer-action").set_value(label)
     page.text_input(key="answer-reviewer").set_value("Bob")
-    page.text_area(key="answer-note").set_value("looked at it")
+    page.text_area(key="answer-note").set_value("looked at it,\nall of it")
     page = submit(page, "Write it to the log")
     assert not page.exception
     found = read_findings(run / FINDINGS).current[name]
     assert found.status == status
     assert found.entries[-1].action == action
-    assert "looked at it" in said(page)
+    assert "looked at it,\nall of it" in said(page)
+    assert page.dataframe[0].value["note"].iloc[-1].startswith("looked at it")
     assert f"{name}: {action} by Bob" in said(page)
 
 
@@ -158,7 +159,7 @@ def test_signing_twice_is_refused(open_page: Open, miniature: Copy, said: Callab
 
 def test_markup_stays_text(open_page: Open, miniature: Copy) -> None:
     run = miniature("compare")
-    name = opened(run, note="![x](http://example.org/x.png) <script>alert(1)</script> :red[no]")
+    name = opened(run, note="![x](http://example.org/x.png)\n<script>alert(1)</script> :red[no]")
     page = open_page("findings", run, finding=name)
     assert any("<script>alert(1)</script>" in text.value for text in page.text)
     for element in [*page.markdown, *page.caption, *page.subheader]:

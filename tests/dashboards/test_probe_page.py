@@ -20,7 +20,8 @@ Copy = Callable[[str], Path]
 HOOK = "blocks.2.hook_resid_post"
 TOKENS = ["The", " <b>nurse</b>", "\n", " ", " said"]
 ANSWER = {
-    "hook": HOOK, "latents": 64, "joint": True, "tokens": TOKENS, "left_out": 1, "base": "the base", "tuned": "the tuned",
+    "hook": HOOK, "latents": 64, "joint": True, "tokens": TOKENS, "left_out": 1, "base": "the base",
+    "tuned": "the tuned",
     "found": [{"latent": 7, "base": [0.0, 1.5, 0, 0, 0], "tuned": [0.0, 0.5, 0, 0, 2.0]}],
 }  # fmt: skip
 
@@ -80,12 +81,6 @@ def test_both_models_share_one_scale() -> None:
     )
 
 
-def test_the_running_text_fills_its_last_line() -> None:
-    figure = charts.running(["a"] * 20, [1.0] * 20, [0.0] * 20)
-    assert figure.data[0].z.shape == (2, charts.PER_LINE)
-    assert figure.data[1].text[1][-1] == ""
-
-
 def test_the_page(
     open_page: Open, miniature: Copy, said: Callable[[Any], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +94,9 @@ def test_the_page(
     assert not page.exception
     assert asked == [{"run": str(run), "text": "The nurse", "hook": HOOK, "order": "difference", "top": 5}]
     assert "the base above, the tuned below" in said(page)
+    strip = page.get("html")[0].proto.body
+    assert "&lt;b&gt;nurse&lt;/b&gt;" in strip
+    assert "<b>" not in strip
     assert page.dataframe[-1].value["token"].tolist() == [
         " <b>nurse</b>" if i == 1 else t for i, t in enumerate(["The", "", "⏎", " ", " said"])
     ]

@@ -36,7 +36,7 @@ def test_what_is_saved_is_the_report_and_has_new_findings(miniature: Copy, kind:
     from dashboards.pages.report import made
     from reports.build import write_report
 
-    run = miniature("compare")
+    run = miniature("selftest")
     first = made(str(run), "m", "f", kind)  # type: ignore[arg-type]
     out = write_report(run, run.parent / f"report.{kind}", kind)  # type: ignore[arg-type]
     assert first == out.read_bytes()
