@@ -128,7 +128,7 @@ def judge(
     rows = [row[kept].tolist() for row, kept in zip(rollout.tokens, rollout.mask, strict=True)]
     texts = [_decode(policy.tokenizer, row) for row in rows]
     groups = (texts[i : i + rollout.group_size] for i in range(0, len(texts), rollout.group_size))
-    rewards = tuple(_judge_of(reward, prompt)(group) for prompt, group in zip(prompts, groups, strict=True))
+    rewards = tuple(judge_of(reward, prompt)(group) for prompt, group in zip(prompts, groups, strict=True))
     if not all(math.isfinite(value) for group in rewards for value in group.total):
         raise TrainingError(
             "the reward is not a finite number", where=type(reward).__name__, fix="mend the reward"
@@ -199,7 +199,8 @@ def channel_means(rewards: Sequence[GroupReward]) -> tuple[ChannelReward, ...]:
     )
 
 
-def _judge_of(reward: Reward | PromptReward, prompt: Prompt) -> Reward:
+def judge_of(reward: Reward | PromptReward, prompt: Prompt) -> Reward:
+    """The judge of one prompt's completions."""
     return reward.for_prompt(prompt) if isinstance(reward, PromptReward) else reward
 
 

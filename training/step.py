@@ -130,10 +130,11 @@ def check_canary(learner: Learner, tokens: TokenColumns) -> None:
 
 def learning_rate(config: GRPOConfig, step: int) -> float:
     """The rate of a step: falls linearly to `final_learning_rate` of its start at the last step."""
-    return config.learning_rate * _left(config, step)
+    return config.learning_rate * rate_left(config, step)
 
 
-def _left(config: GRPOConfig, step: int) -> float:
+def rate_left(config: GRPOConfig, step: int) -> float:
+    """Share of the learning rate that is left at a step."""
     last = config.steps * config.inner_epochs - 1
     done = step / last if last else 0.0
     return 1 - (1 - config.final_learning_rate) * done
@@ -200,6 +201,6 @@ def _update(learner: Learner, rate: float, step: int) -> None:
     groups, config = learner.optimizer.param_groups, learner.config
     groups[0]["lr"] = rate
     for group in groups[1:]:
-        group["lr"] = config.value_learning_rate * _left(config, step)
+        group["lr"] = config.value_learning_rate * rate_left(config, step)
     with memory_for("the optimiser's state", config, "lora_rank"):
         learner.optimizer.step()

@@ -28,9 +28,8 @@ def made_pair(text: str, options: LoadOptions, progress: Progress) -> Named | No
         CheckpointError: the manifest or the trained model is broken.
         PairMismatchError: the base is no longer the one that was trained.
     """
-    folder = next(
-        (f for f in (Path(text), Path(text) / "stages" / "train") if (f / MANIFEST).is_file()), None
-    )
+    places = (Path(text), Path(text) / "stages" / "train")
+    folder = next((place for place in places if (place / MANIFEST).is_file()), None)
     if folder is None:
         return None
     from training.pairs import read_pair

@@ -1,4 +1,4 @@
-"""`audit train METHOD` on tiny models: every kind of run leaves a pair that `audit compare` takes by one name."""
+"""`audit train METHOD` on tiny models: every run leaves a pair that `audit compare` takes by one name."""
 
 from __future__ import annotations
 
@@ -224,9 +224,10 @@ def test_mistakes_are_refused_and_nothing_stays(
             command(base, objective, "new", **settings)
         assert says in str(caught.value)
         assert not (tmp_path / "new").exists()
+    adapted = f"{base}+{tiny_adapter(base)}"
     for command in (train, prefer):
         with pytest.raises(UsageError, match="already has an adapter"):
-            command(f"{base}+{tiny_adapter(base)}", "dpo" if command is prefer else "drpo")
+            command(adapted, "dpo" if command is prefer else "drpo")
     with pytest.raises(UsageError, match="does not learn from pairs"):
         TrainPreferencesConfig(base="demo", objective="ppo")
     with pytest.raises(UsageError, match="no backend"):

@@ -1,0 +1,1 @@
+"""Other trainers that run the same objectives."""
