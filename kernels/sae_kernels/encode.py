@@ -1,0 +1,210 @@
+"""TopK encoding: the k largest active codes per token, without the dense [N, F] matrix in memory.
+
+    pre = x W + b,  code = pre if pre > max(threshold, 0) else 0,  kept: the k largest of code * scale
+
+TopK (Gao et al. 2024, arXiv 2406.04093) with no threshold and no scale; a crosscoder reads two streams and
+selects by code times its sum of decoder norms (`scale`); JumpReLU and the inference form of BatchTopK are a
+threshold per latent or one for all, with k the capacity of a token (`encode_threshold`).
+
+Ties go to the lowest index. A NaN pre-activation counts as larger than every number and comes out as NaN: a
+token of NaNs keeps its first k latents, all NaN. Minus infinity is inactive, plus infinity is kept.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sae_kernels.checks import both, check_encode
+from sae_kernels.dispatch import plan_encode
+from sae_kernels.library import operation
+from sae_kernels.types import Encoded, Streams, zero
+
+SCRATCH = 2**28
+"""Bytes of pre-activations that the plain path holds at a time."""
+
+
+def encode_topk(
+    x: Streams,
+    weight: Streams,
+    bias: Tensor | None,
+    k: int,
+    *,
+    threshold: Tensor | float | None = None,
+    scale: Tensor | None = None,
+    path: str = "auto",
+) -> Encoded:
+    """The k largest active codes of each token.
+
+    Args:
+        x: activations [N, C] in float32, bfloat16 or float16, or a pair of [N, D] (two models).
+        weight: [C, F] in the same type, in any memory layout (`W_FC.T` costs nothing); or a pair of [D, F].
+        bias: [F], or none.
+        k: how many to keep.
+        threshold: [F] or one number, in units of the pre-activation; those at or below it are inactive.
+        scale: [F] >= 0; selection is by code times scale, what comes out is the code.
+        path: "auto", or one of `sae_kernels.dispatch.PATHS`.
+
+    Raises:
+        KernelError: shapes, types or devices do not fit, or the path cannot take these inputs.
+    """
+    (a, b), (u, v) = both(x), both(weight)
+    limit = _limit(threshold, u)
+    check_encode((a, b), (u, v), bias, limit, scale, k)
+    return Encoded(*_encode_topk(a, b, u, v, bias, limit, scale, k, path))
+
+
+def encode_threshold(
+    x: Streams,
+    weight: Streams,
+    bias: Tensor | None,
+    threshold: Tensor | float,
+    capacity: int,
+    *,
+    path: str = "auto",
+) -> Encoded:
+    """All codes above a threshold, up to `capacity` per token: JumpReLU, or BatchTopK at inference.
+
+    A token with more keeps its largest; `Encoded.full` counts the tokens of which that may be true. Otherwise
+    as `encode_topk`.
+    """
+    return encode_topk(x, weight, bias, capacity, threshold=threshold, path=path)
+
+
+def encode_topk_plain(
+    x: Streams,
+    weight: Streams,
+    bias: Tensor | None,
+    k: int,
+    *,
+    threshold: Tensor | float | None = None,
+    scale: Tensor | None = None,
+) -> Encoded:
+    """The plain twin of `encode_topk`: the dense matrix, sorted."""
+    (a, b), (u, v) = both(x), both(weight)
+    score = scores(a, b, u, v, bias, _limit(threshold, u), scale)
+    order = score.sort(dim=1, descending=True, stable=True)
+    return packed(order.values[:, :k], order.indices[:, :k], scale)
+
+
+def encode_chunked(
+    a: Tensor,
+    b: Tensor | None,
+    u: Tensor,
+    v: Tensor | None,
+    bias: Tensor | None,
+    threshold: Tensor | None,
+    scale: Tensor | None,
+    k: int,
+) -> Encoded:
+    """The plain path on any device: a matrix product and torch.topk, some tokens at a time."""
+    rows = max(1, SCRATCH // (4 * u.shape[1]))
+    u, v = u.float(), None if v is None else v.float()
+    parts = []
+    for first in range(0, len(a), rows):
+        here = slice(first, first + rows)
+        score = scores(a[here], None if b is None else b[here], u, v, bias, threshold, scale)
+        parts.append(packed(*_largest(score, k), scale))
+    if not parts:
+        empty = a.new_zeros(0, k, dtype=torch.float32)
+        return Encoded(empty, empty.long(), zero(a.device))
+    values, indices = (torch.cat(part) for part in list(zip(*parts, strict=True))[:2])
+    return Encoded(values, indices, zero(a.device))
+
+
+def scores(
+    a: Tensor,
+    b: Tensor | None,
+    u: Tensor,
+    v: Tensor | None,
+    bias: Tensor | None,
+    threshold: Tensor | None,
+    scale: Tensor | None,
+) -> Tensor:
+    """Dense scores [N, F] in float32: zero where inactive."""
+    pre = a.float() @ u.float()
+    if b is not None and v is not None:
+        pre.addmm_(b.float(), v.float())
+    if bias is not None:
+        pre += bias
+    floor = 0.0 if threshold is None else threshold.clamp(min=0)
+    pre = pre.clamp_(min=0) if threshold is None else pre.masked_fill_(pre <= floor, 0)
+    return pre if scale is None else pre.mul_(scale)
+
+
+def packed(score: Tensor, index: Tensor, scale: Tensor | None) -> Encoded:
+    """Chosen scores in any order, as codes by ascending index; zero scores were no choice."""
+    live = score != 0
+    order = torch.where(live, index, torch.iinfo(index.dtype).max).sort(dim=1)
+    score, live = score.gather(1, order.indices), live.gather(1, order.indices)
+    index = torch.where(live, order.values, -1)
+    if scale is not None:
+        score = torch.where(live, score / scale.float()[index], 0)
+    return Encoded(score, index, zero(score.device))
+
+
+def _run(
+    a: Tensor,
+    b: Tensor | None,
+    u: Tensor,
+    v: Tensor | None,
+    bias: Tensor | None,
+    threshold: Tensor | None,
+    scale: Tensor | None,
+    k: int,
+    path: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    chosen = plan_encode(len(a), a, u, k, path)
+    if chosen.path == "plain" or not len(a):
+        return _bare(encode_chunked(a, b, u, v, bias, threshold, scale, k))
+    from sae_kernels.device.compact import encode_compact
+    from sae_kernels.device.encode import Problem, encode_fused
+
+    scale = None if scale is None else scale.float().contiguous()
+    problem = Problem(a, b, u, v, bias, threshold, scale)
+    if chosen.fused is not None:
+        return _bare(Encoded(*encode_fused(problem, k, chosen.fused)))
+    return _bare(Encoded(*encode_compact(problem, k)))
+
+
+def _bare(found: Encoded) -> tuple[Tensor, Tensor, Tensor]:
+    """No result may be a view of something larger."""
+    return found.values, found.indices, found.repairs.clone()
+
+
+def _fake(
+    a: Tensor,
+    b: Tensor | None,
+    u: Tensor,
+    v: Tensor | None,
+    bias: Tensor | None,
+    threshold: Tensor | None,
+    scale: Tensor | None,
+    k: int,
+    path: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    values = a.new_empty(len(a), k, dtype=torch.float32)
+    return values, torch.empty_like(values, dtype=torch.int64), a.new_empty((), dtype=torch.int32)
+
+
+_encode_topk = operation("encode_topk", _run, _fake)
+
+
+def _largest(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """torch.topk, and the tie rule, which it does not have."""
+    top = torch.topk(score, k, dim=1, sorted=True)
+    least = top.values[:, -1:]
+    tied = (least[:, 0] != 0) & ((score >= least).sum(1) != k)  # true of NaNs, too
+    values, indices = top.values, top.indices
+    rows = tied.nonzero()[:, 0]
+    if len(rows):
+        order = score[rows].sort(dim=1, descending=True, stable=True)
+        values[rows], indices[rows] = order.values[:, :k], order.indices[:, :k]
+    return values, indices
+
+
+def _limit(threshold: Tensor | float | None, weight: Tensor) -> Tensor | None:
+    if threshold is None:
+        return None
+    limit = torch.as_tensor(threshold, dtype=torch.float32, device=weight.device)
+    return limit.expand(weight.shape[1]) if limit.ndim == 0 else limit
