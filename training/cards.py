@@ -13,17 +13,18 @@ HEAD = """# Methods
 
 Made from the cards in `training/objectives/` by `python -m training.cards`; a test holds the two equal.
 
-r = pi / mu is the policy's probability of a sampled token over the sampler's, A its advantage, sg what carries
-no gradient. Losses are minimised. Every method returns two numbers per token beside its loss: `weight` and
-`keep`, with gradient = -weight x A x gradient of log pi where `keep` is true. So methods can be read side by
-side: which token trained, and how hard.
+r = pi / mu is the policy's probability of a sampled token over the sampler's, A its advantage, sg what
+carries no gradient. Losses are minimised. Every method returns two numbers per token beside its loss,
+`weight` and `keep`, with gradient = -weight x A x gradient of log pi where `keep` is true. So methods can be
+read side by side: which token trained, and how hard.
 
-Compare them with `audit train compare --methods ppo,grpo,dppo,drpo,cppo --staleness 8`. Without staleness every
-ratio is 1 and most of them are the same function, so that comparison is refused. What is said of each method and
-what we measured: `training/claims/claims.md`. What they did on three small tasks: `training/claims/comparison.md`.
+Compare them with `audit train compare --methods ppo,grpo,dppo,drpo,cppo --staleness 8`. Without staleness
+every ratio is 1 and most of them are the same function, so that comparison is refused. What is said of each
+method and what we measured: `training/claims/claims.md`. What they did on three small tasks:
+`training/claims/comparison.md`.
 
-A new method is one file in `training/objectives/` with its card and one in `training/claims/`; the generic tests
-find it.
+A new method is one file in `training/objectives/` with its card and one in `training/claims/`; the generic
+tests find it.
 """
 
 
