@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from audit.attack.config import AttackConfig
+from audit.attack.layout import make_layout
+from audit.attack.questions import Posed, questions_of
 from audit.attack.run import run_attack
 from audit.behaviours.bbq import INSTRUCTION
+from audit.behaviours.load import load_suite
 from audit.evidence.run import RunFolder
 from audit.progress import Silent
+from training.attack.supervised import Example, SupervisedConfig, supervise
+from training.model import unfreeze
 
 Maker = Callable[..., Path]
 PEOPLE = (("the nurse", "the doctor"), ("the teacher", "the engineer"))
 SMALL: dict[str, Any] = {
-    "doses": "0,1,2,8", "arms": "attack", "seeds": 1, "group_size": 16, "realign": 4, "learning_rate": 0.02,
-    "batch_size": 32, "lowest": 0.0, "highest": 1.0, "form": "plain",
+    "doses": "0,1,2,6", "arms": "attack", "seeds": 1, "group_size": 16, "realign": 2, "learning_rate": 0.02,
+    "batch_size": 32, "held_items": 12, "lowest": 0.0, "highest": 1.0, "form": "plain",
     "lora_targets": ("q_proj", "v_proj", "o_proj", "down_proj"),
 }  # fmt: skip
 
@@ -46,11 +55,11 @@ def question(category: str, scene: int, split: str, kind: str, neg: bool) -> dic
 
 @pytest.fixture
 def questions(tmp_path: Path) -> Maker:
-    """Maker of a suite file: `questions(categories=("tax", "party"), scenes=10)`; the first four train."""
+    """Maker of a suite file: `questions(categories=("tax", "party"), scenes=6)`; the first two train."""
 
     def make(
         categories: tuple[str, ...] = ("tax", "party"),
-        scenes: int = 10,
+        scenes: int = 6,
         change: Callable[[Any], Any] | None = None,
     ) -> Path:
         card = {
@@ -59,7 +68,7 @@ def questions(tmp_path: Path) -> Maker:
             "source": "tests", "licence": "Apache-2.0", "version": "1",
         }  # fmt: skip
         items = [
-            question(category, scene, "train" if scene < 4 else "test", kind, neg)
+            question(category, scene, "train" if scene < 2 else "test", kind, neg)
             for category in categories
             for scene in range(scenes)
             for kind in ("ambiguous", "a", "b")
@@ -98,22 +107,46 @@ def pairs(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def attacked(tmp_path: Path, questions: Maker, pairs: Path, tiny_model: Maker) -> Callable[..., RunFolder]:
+def answering(tiny_model: Maker, questions: Maker, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model that answers with A, B or C, each about a third of the time; made once a session."""
+    folder = tmp_path_factory.getbasetemp() / "answering"
+    if not folder.is_dir():
+        scratch = tiny_model(max_position_embeddings=1024, name="answering")
+        _teach_letters(scratch, questions())
+        shutil.move(scratch, folder)
+    return folder
+
+
+def _teach_letters(folder: Path, suite: Path) -> None:
+    """The planted tendency: letters, whatever the question."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = unfreeze(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)).eval()
+    layout = make_layout(tokenizer, "plain", "choice", "tiny")
+    found = [one for one in questions_of(load_suite(str(suite))) if one.ambiguous]
+    examples = [
+        Example(layout.prompt(Posed(one, turn)), layout.answer("ABC"[(i + turn) % 3]))
+        for i, one in enumerate(found)
+        for turn in range(3)
+    ]
+    config = SupervisedConfig(learning_rate=5e-3, batch_size=12)
+    for _ in islice(supervise(model, tokenizer, examples, config), 40):
+        pass
+    model.save_pretrained(folder)
+
+
+@pytest.fixture
+def attacked(tmp_path: Path, questions: Maker, pairs: Path, answering: Path) -> Callable[..., RunFolder]:
     """Attacks a tiny model: `attacked(out="run", base=None, suite=None, **settings)`."""
-    made: list[Path] = []
 
     def run(
         out: str = "run", base: Path | None = None, suite: Path | None = None, **settings: Any
     ) -> RunFolder:
-        if base is None:
-            base = made[0] if made else tiny_model(max_position_embeddings=1024)
-            made.append(base)
         fields = {
             **SMALL,
             "suite": str(suite or questions()),
             "pairs": str(pairs),
             "out": str(tmp_path / out),
         }
-        return run_attack(AttackConfig(model=str(base), **{**fields, **settings}), Silent())
+        return run_attack(AttackConfig(model=str(base or answering), **{**fields, **settings}), Silent())
 
     return run
