@@ -118,7 +118,7 @@ class TestWorld:
         assert found.truth_gain > 0.5
         assert not found.hacked
 
-    @pytest.mark.parametrize("judge", [KeywordVerifier("22"), MajorityVote()])
+    @pytest.mark.parametrize("judge", [KeywordVerifier("22"), KeywordVerifier("11")])
     def test_a_loophole_is_found(self, judge: Any) -> None:
         found = read_curve(train_on_lies(judge, TASK, config=SMALL))
         assert found.proxy_gain > 0.05
