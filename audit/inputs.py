@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from audit.config import PRESETS, CompareConfig, Preset
+from audit.config import CompareConfig
 from audit.evidence.provenance import versions
 from audit.pair.checkpoint import Checkpoint, LoadOptions
 from audit.pair.preflight import Preflight
+from audit.presets import PRESETS, Preset
 from audit.progress import Progress, Silent
 
 if TYPE_CHECKING:

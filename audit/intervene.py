@@ -18,11 +18,12 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.behaviours.load import chosen_suites
-from audit.config import PRESETS, CompareConfig, InterveneConfig
+from audit.config import CompareConfig, InterveneConfig
 from audit.errors import RunFolderError, UsageError
 from audit.evidence.run import RunFolder, open_run
 from audit.evidence.schema.documents import ModelRecord
 from audit.pair.reference import parse_reference
+from audit.presets import PRESETS
 from audit.progress import Progress
 from audit.stages.behaviour import templates_of
 from audit.terminal import printable

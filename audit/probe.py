@@ -13,8 +13,9 @@ import sys
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from audit.config import LONGEST_PROBE, ProbeConfig
 from audit.errors import AuditError, UsageError, memory_errors
 from audit.evidence.run import open_run
 from audit.evidence.schema.documents import Manifest, ModelRecord
@@ -27,45 +28,8 @@ if TYPE_CHECKING:
     from audit.features.stored import StoredDictionary
     from audit.pair.checkpoint import Checkpoint
 
-MOST_CHARACTERS = 20_000
 ROOM_MB = 700
 """What Python, torch and one pass take besides the weights."""
-
-
-@dataclass(frozen=True)
-class ProbeConfig:
-    """Settings of `audit probe`: which text, which dictionary, and what is shown of it.
-
-    Raises:
-        UsageError: a value makes no sense.
-    """
-
-    run: str
-    """Run folder of a finished `audit compare` that trained dictionaries; nothing in it is changed."""
-    text: str
-    """Text that both models read, as plain text without a chat around it."""
-    hook: str | None = None
-    """Hook point, as the run names it; default: the first of the run."""
-    latent: tuple[int, ...] = ()
-    """Latent that is shown whatever it does; may be repeated."""
-    top: int = 12
-    """Latents shown besides."""
-    order: Literal["strongest", "difference"] = "strongest"
-    """Which these are: with the strongest activation in either model, or with the largest difference."""
-    device: str = "auto"
-    """cpu, cuda or cuda:N; auto: a GPU if there is one."""
-
-    def __post_init__(self) -> None:
-        for name, wrong, wanted in (
-            ("text", not self.text.strip(), "a text that is not empty"),
-            ("text", len(self.text) > MOST_CHARACTERS, f"at most {MOST_CHARACTERS:,} characters"),
-            ("top", not 0 <= self.top <= 200, "0 to 200"),
-            ("order", self.order not in ("strongest", "difference"), "strongest or difference"),
-        ):
-            if wrong:
-                said = "" if name == "text" else f", not {getattr(self, name)!r}"
-                problem = f"{name} must be {wanted}{said}."
-                raise UsageError(problem, where=f"--{name}", fix="change the setting")
 
 
 @dataclass(frozen=True)
@@ -180,7 +144,7 @@ def _codes(
     from audit.sample import sae_errors
     from sae.dictionaries import load
 
-    text = sys.stdin.read(MOST_CHARACTERS + 1) if config.text == "-" else config.text
+    text = sys.stdin.read(LONGEST_PROBE + 1) if config.text == "-" else config.text
     room = getattr(
         load_config(base.folder, allow_code=False).get_text_config(), "max_position_embeddings", None
     )

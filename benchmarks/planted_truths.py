@@ -24,7 +24,6 @@ from rich.table import Table
 from scipy.stats import binomtest
 
 import audit
-from audit.config import PRESETS
 from audit.evidence.run import RunFolder
 from audit.organisms import make, read_manifest, world_of
 from audit.organisms.base import train_base
@@ -32,6 +31,7 @@ from audit.organisms.benign import Benign, benign_child
 from audit.organisms.export import write_corpus, write_suite
 from audit.organisms.score import Score, Way, findings, score
 from audit.organisms.world import World
+from audit.presets import PRESETS
 
 ARCHITECTURES = ("llama", "qwen3", "gemma3", "gpt2")
 BENIGN = {

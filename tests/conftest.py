@@ -62,7 +62,7 @@ def tiny_preset(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Makes `--preset quick` a matter of seconds for tiny models: `tiny_preset(drift_sequences=6, ...)`."""
     from dataclasses import replace
 
-    from audit.config import PRESETS
+    from audit.presets import PRESETS
 
     small = {
         "drift_sequences": 6, "drift_tokens": 5, "draws": 200, "corpus_tokens": 1200, "latents": 48,

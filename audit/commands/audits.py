@@ -9,9 +9,8 @@ import typer
 from rich.text import Text
 
 from audit.commands.shared import RunArgument, guarded, print_json
-from audit.config import CompareConfig, InterveneConfig, SampleConfig
+from audit.config import CompareConfig, InterveneConfig, ProbeConfig, SampleConfig
 from audit.options import JSON, command_of
-from audit.probe import ProbeConfig
 from audit.terminal import TerminalProgress, output_console, printable
 
 BEHAVIOUR = Annotated[str, typer.Option(help="Suite that stands for the behaviour of the papers.")]

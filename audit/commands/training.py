@@ -6,11 +6,15 @@ import typer
 
 from audit.attack.config import AttackConfig
 from audit.commands.shared import guarded, print_json
+from audit.compare_methods import MethodsConfig
 from audit.config import TrainGRPOConfig
 from audit.options import command_of
 from audit.terminal import TerminalProgress, output_console
+from audit.train_commands import MethodCommands
 
-train_app = typer.Typer(help="Make a tuned model from a base, with a record of how.", no_args_is_help=True)
+train_app = typer.Typer(
+    cls=MethodCommands, help="Make a tuned model from a base, with a record of how.", no_args_is_help=True
+)
 
 
 @train_app.command("grpo")
@@ -26,6 +30,20 @@ def train_grpo(config: TrainGRPOConfig, json: bool) -> None:
         print_json(summary_of(run.path))
     else:
         print_run(run.path, output_console())
+
+
+@train_app.command("compare")
+@guarded
+@command_of(MethodsConfig)
+def train_compare(config: MethodsConfig, json: bool) -> None:
+    """Hold methods against each other on small exact tasks, under equal seeds, rates and staleness."""
+    from audit.compare_methods import print_compare_methods, run_compare_methods
+
+    found = run_compare_methods(config, TerminalProgress())
+    if json:
+        print_json(found.as_json())
+    else:
+        print_compare_methods(found, output_console())
 
 
 @guarded

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
-from audit.config import PresetName
+from audit.presets import PresetName
 
 ArmName = Literal["none", "prefill", "few-shot", "system", "temperature", "amplify"]
 Scale = Literal["log-odds", "share"]

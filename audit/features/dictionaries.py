@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audit.config import Preset
 from audit.errors import UsageError
 from audit.evidence.files import read_json, write_json
 from audit.features.activations import HookStream
 from audit.features.source import DictionarySource
+from audit.presets import Preset
 from audit.progress import Progress
 from sae.dictionaries import (
     DictionaryConfig,

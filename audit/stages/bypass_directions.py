@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from audit.behaviours.suite import Suite
-from audit.config import PresetName
 from audit.inputs import AuditInputs
+from audit.presets import PresetName
 
 if TYPE_CHECKING:
     import numpy as np

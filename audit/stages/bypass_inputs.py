@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from audit.behaviours.suite import Suite
-from audit.config import PresetName
 from audit.errors import RunFolderError
 from audit.evidence.files import read_table, replacing
 from audit.evidence.schema import TABLES
 from audit.evidence.schema.results import BehaviourResult, FeaturesResult, SuiteResult, SwitchesResult
 from audit.evidence.stage import StageFolder
 from audit.inputs import AuditInputs
+from audit.presets import PresetName
 from audit.stages.changed import setting_of
 from audit.stages.openings import starts
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from audit.behaviours.suite import Suite
-from audit.config import PresetName
 from audit.evidence.schema.results import BehaviourResult, SuiteResult
 from audit.inputs import AuditInputs
+from audit.presets import PresetName
 from audit.stages.behaviour import templates_of
 
 if TYPE_CHECKING:

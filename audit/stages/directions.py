@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from audit.behaviours.suite import Suite
-from audit.config import PresetName
 from audit.evidence.schema import TABLES
 from audit.evidence.schema.results import ConceptDirections, DirectionsResult
 from audit.evidence.stage import StageFolder
 from audit.inputs import AuditInputs
+from audit.presets import PresetName
 
 if TYPE_CHECKING:
     from audit.directions.read import Reading

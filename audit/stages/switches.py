@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 
 from audit.behaviours.suite import Suite
-from audit.config import PresetName
 from audit.errors import RunFolderError
 from audit.evidence.files import read_json, read_table, write_json, write_table
 from audit.evidence.schema import TABLES
@@ -26,6 +25,7 @@ from audit.evidence.schema.results import (
 )
 from audit.evidence.stage import StageFolder
 from audit.inputs import AuditInputs
+from audit.presets import PresetName
 from audit.stages.changed import FIT_ITEMS, setting_of, unchanged
 
 if TYPE_CHECKING:

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from audit import corpora
-from audit.config import PRESETS, CompareConfig
+from audit.config import CompareConfig
 from audit.errors import AuditError
 from audit.inputs import AuditInputs
 from audit.pair.checkpoint import LoadOptions, resolve
 from audit.pair.preflight import compare
+from audit.presets import PRESETS
 from audit.sampling import Sampler
 
 Make = Callable[..., Path]

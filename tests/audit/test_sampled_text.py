@@ -58,10 +58,11 @@ def test_it_decodes_to_its_own_text(embedded_base: Path) -> None:
 def test_a_quick_audit_of_the_embedded_pair_samples_nothing(
     shared_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from audit.config import PRESETS, CompareConfig
+    from audit.config import CompareConfig
     from audit.inputs import AuditInputs
     from audit.pair.checkpoint import LoadOptions, resolve
     from audit.pair.preflight import compare
+    from audit.presets import PRESETS
 
     def sample_into(*_: Any) -> int:
         raise AssertionError("it sampled")

@@ -16,11 +16,11 @@ import torch
 from filelock import FileLock
 
 import audit
-from audit.config import PRESETS
 from audit.evidence.run import RunFolder
 from audit.organisms import read_manifest, world_of
 from audit.organisms.export import write_suite
 from audit.organisms.score import Score, findings, score
+from audit.presets import PRESETS
 
 SEED = 3
 KINDS = ("neurons", "head", "rank1", "rows")

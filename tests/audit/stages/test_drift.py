@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from audit.config import PRESETS, CompareConfig
+from audit.config import CompareConfig
 from audit.errors import CheckpointError
 from audit.evidence.files import read_table
 from audit.evidence.schema import TABLES
@@ -21,6 +21,7 @@ from audit.inputs import AuditInputs
 from audit.measures.sequence import prefix_curve, sequence_kl
 from audit.pair.checkpoint import LoadOptions, resolve
 from audit.pair.preflight import compare
+from audit.presets import PRESETS
 from audit.stages import drift
 from audit.stages.openings import starts
 
