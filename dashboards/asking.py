@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any, TypedDict
 
 from audit.errors import AuditError
@@ -80,10 +81,17 @@ def _run(text: str, limit_s: float) -> subprocess.CompletedProcess[str]:
     }
     try:
         return subprocess.run(  # noqa: S603  (this interpreter and our own module; the text goes to stdin)
-            COMMAND, input=text, capture_output=True, text=True, timeout=limit_s, env=environment, check=False
-        )
+            COMMAND, input=text, capture_output=True, text=True, timeout=limit_s, env=environment,
+            cwd=_started_in(), check=False,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise AuditError(
             f"The probe took longer than {limit_s:g} seconds and was ended.",
             fix="try a shorter text, or `audit probe RUN --text ...`, which has no limit",
         ) from None
+
+
+def _started_in() -> str | None:
+    """Where the dashboard was started: the server works elsewhere, and a manifest's paths may be relative."""
+    folder = os.environ.get("PWD", "")
+    return folder if Path(folder).is_absolute() and Path(folder).is_dir() else None

@@ -19,8 +19,8 @@ WORD = 60
 
 
 def names(values: Iterable[Any]) -> list[str]:
-    """Texts of a run as plotly may show them."""
-    return [plotly_text(value, WORD) for value in values]
+    """Texts of a run as plotly may show them; of a long one its beginning and its end, which tell it apart."""
+    return [plotly_text(_short(str(value)), WORD) for value in values]
 
 
 def interval(
@@ -85,3 +85,8 @@ def empty(reason: str) -> go.Figure:
     place: dict[str, Any] = {"x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper"}
     figure.add_annotation(text=plotly_text(reason), showarrow=False, **place)
     return figure
+
+
+def _short(text: str) -> str:
+    half = (WORD - 2) // 2
+    return text if len(text) <= WORD else f"{text[:half]}…{text[-half:]}"

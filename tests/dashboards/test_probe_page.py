@@ -50,6 +50,15 @@ def test_ask_says_what_went_wrong(monkeypatch: pytest.MonkeyPatch, code: str, wr
         asking.ask({"text": "x"}, limit_s=1 if "sleep" in code else 30)
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_relative_paths_of_a_manifest_count_from_where_one_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, there: bool
+) -> None:
+    monkeypatch.setenv("PWD", str(tmp_path if there else tmp_path / "gone"))
+    answered(monkeypatch, "import os, json; print(json.dumps({'result': os.getcwd()}))")
+    assert asking.ask({}) == str(tmp_path if there else Path.cwd())  # type: ignore[comparison-overlap]
+
+
 def test_one_probe_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     answered(monkeypatch, "print('{}')")
     with asking.ONE_AT_A_TIME, pytest.raises(AuditError, match="Another probe"):
