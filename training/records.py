@@ -105,6 +105,21 @@ def join_columns(parts: list[TokenColumns]) -> TokenColumns:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 
+def side_by_side(parts: list[tuple[TokenColumns, int, int]]) -> TokenColumns:
+    """The columns of several processes as one table, their groups and rollouts numbered on.
+
+    Args:
+        parts: of each process its columns, how many groups they are of, and how many rollouts.
+    """
+    group, rollout, shifted = 0, 0, list[TokenColumns]()
+    for columns, groups, rollouts in parts:
+        if columns:
+            moved = {"group": columns["group"] + group, "rollout": columns["rollout"] + rollout}
+            shifted.append({**columns, **moved})
+        group, rollout = group + groups, rollout + rollouts
+    return join_columns(shifted)
+
+
 def write_record(path: Path, record: StepRecord) -> None:
     """Keeps a record as safetensors: token columns as arrays, the rest as JSON in the header."""
     scalars = asdict(record)

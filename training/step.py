@@ -14,7 +14,7 @@ from training.critic import ValueHead, score_with_values, squared_error
 from training.errors import TrainingError
 from training.memory import memory_for
 from training.model import CausalLM, trained
-from training.records import StepRecord, TokenColumns, join_columns, token_columns
+from training.records import StepRecord, TokenColumns, join_columns, side_by_side, token_columns
 from training.reference import Reference
 from training.scoring import score
 from training.team import ALONE, Team
@@ -163,17 +163,13 @@ def _of_team(own: Surrogate, batch: Batch, team: Team) -> Surrogate:
         return own
     groups = sum(len(chunk.rollout.prompts.ids) for chunk in batch.chunks)
     size = batch.chunks[0].rollout.group_size if batch.chunks else 0
-    group, rollout, parts = 0, 0, list[TokenColumns]()
     diagnostics: dict[str, float] = {}
     everyone = team.gather((own, groups, groups * size))
-    for other, its_groups, its_rollouts in everyone:
-        if other.tokens:
-            shifted = {"group": other.tokens["group"] + group, "rollout": other.tokens["rollout"] + rollout}
-            parts.append({**other.tokens, **shifted})
+    for other, _, _ in everyone:
         for name, value in other.diagnostics.items():
             diagnostics[name] = diagnostics.get(name, 0.0) + value
-        group, rollout = group + its_groups, rollout + its_rollouts
-    return Surrogate(sum(other.loss for other, _, _ in everyone), diagnostics, join_columns(parts))
+    tokens = side_by_side([(other.tokens, its_groups, its) for other, its_groups, its in everyone])
+    return Surrogate(sum(other.loss for other, _, _ in everyone), diagnostics, tokens)
 
 
 def _backward_kl(learner: Learner) -> float:

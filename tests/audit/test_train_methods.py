@@ -106,6 +106,17 @@ def test_a_method_leaves_a_pair_that_compare_takes(
         assert "drpo.delta = 0.2" in (run.path / "config.toml").read_text()
 
 
+@pytest.mark.filterwarnings("ignore")  # libraries that TRL brings warn about their own doings
+def test_the_same_objective_through_trl(
+    tiny_model: Maker, train: Callable[..., RunFolder], tiny_suite: Maker, tmp_path: Path
+) -> None:
+    run = train(tiny_model(), "dapo", backend="trl", inner_epochs=2, settings={"high": 0.5})
+    assert verify_run(run).problems == ()
+    assert run.result("train").steps == 6
+    assert run.table("train", "tokens")["rollout"].nunique() == 32
+    assert compared(run, tiny_suite, tmp_path).manifest().tuned.adapter is not None
+
+
 def np_mean(values: list[bool]) -> float:
     return sum(values) / len(values)
 

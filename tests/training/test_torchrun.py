@@ -48,7 +48,10 @@ def test_two_processes_train_as_one(tiny_model: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_command_runs_under_torchrun(tiny_model: Any, tiny_suite: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("backend", "staleness"), [("loop", 1), ("trl", 0)])
+def test_the_command_runs_under_torchrun(
+    backend: str, staleness: int, tiny_model: Any, tiny_suite: Any, tmp_path: Path
+) -> None:
     from audit.evidence.run import open_run
     from audit.evidence.verify import verify_run
 
@@ -58,13 +61,21 @@ def test_the_command_runs_under_torchrun(tiny_model: Any, tiny_suite: Any, tmp_p
         "from audit.progress import Silent\n"
         "from audit.train import run_train\n"
         "from audit.train_config import TrainMethodConfig\n"
-        "base, suite, out = sys.argv[1:]\n"
-        "small = dict(steps=3, prompts_per_step=2, group_size=16, new_tokens=24, max_draws=6, staleness=1)\n"
+        "base, suite, out, backend, staleness = sys.argv[1:]\n"
+        "small = dict(steps=3, prompts_per_step=2, group_size=16, new_tokens=24, max_draws=6)\n"
         "kl = dict(kl_sequences=2, kl_tokens=4, kl_batch=2, save_every=1, device='cpu')\n"
         "named = dict(base=base, objective='dppo_tv', suite=suite, out=out)\n"
-        "run_train(TrainMethodConfig(**named, **small, **kl), Silent())\n"
+        "lag = dict(backend=backend, staleness=int(staleness))\n"
+        "run_train(TrainMethodConfig(**named, **small, **kl, **lag), Silent())\n"
     )
-    arguments = [str(code), str(tiny_model()), str(tiny_suite()), str(tmp_path / "run")]
+    arguments = [
+        str(code),
+        str(tiny_model()),
+        str(tiny_suite()),
+        str(tmp_path / "run"),
+        backend,
+        str(staleness),
+    ]
     for _ in range(2):  # the second time there is nothing left to do, and no process waits for another
         done = torchrun(*arguments)
         assert done.returncode == 0, done.stderr[-3000:]
@@ -72,7 +83,7 @@ def test_the_command_runs_under_torchrun(tiny_model: Any, tiny_suite: Any, tmp_p
     assert verify_run(run).problems == ()
     assert run.result("train").steps == 3
     tokens = run.table("train", "tokens")
-    assert tokens.query("step == 0")["group"].nunique() == 2
+    assert tokens.query("step == 0")["rollout"].nunique() == 32, "those of both processes"
 
 
 def test_alone_nothing_is_sent() -> None:

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from datasets import Dataset
 from peft import PeftModel
@@ -33,7 +34,7 @@ from training.memory import memory_for
 from training.model import CausalLM, base_of, trained
 from training.objectives.grpo import GRPO
 from training.policy import make_policy, reference_texts
-from training.records import StepRecord, TokenColumns, join_columns, token_columns
+from training.records import StepRecord, TokenColumns, join_columns, side_by_side, token_columns
 from training.reference import Reference, make_reference
 from training.rewards import GroupReward, PromptReward, Reward
 from training.rollouts import encode, prompt_ids
@@ -51,7 +52,14 @@ class Notes:
     rewards: list[GroupReward] = field(default_factory=list)
     tokens: list[TokenColumns] = field(default_factory=list)
     diagnostics: list[dict[str, float]] = field(default_factory=list)
+    groups: dict[tuple[int, ...], int] = field(default_factory=dict)
+    """Number of each prompt's group: TRL shuffles rollouts, so their order does not tell."""
     kl: float = 0.0
+
+    def clear(self) -> None:
+        """Forgets the step that is over."""
+        for part in (self.rewards, self.tokens, self.diagnostics, self.groups):
+            part.clear()
 
 
 @dataclass(frozen=True)
@@ -91,8 +99,11 @@ class ObjectiveTrainer(GRPOTrainer):
         )
         loss = aggregate(terms.per_token, rollout.mask, how, self._size(inputs, len(rollout.tokens)))
         step, notes = self.state.global_step, task.notes
-        first = sum(len(set(part["rollout"])) for part in notes.tokens)
-        notes.tokens.append(token_columns(step, rollout, terms, logp.detach(), inputs["advantages"], first))
+        first = _rollouts(notes.tokens)
+        columns = token_columns(step, rollout, terms, logp.detach(), inputs["advantages"], first)
+        numbers = [notes.groups.setdefault(tuple(row), len(notes.groups)) for row in _prompts(rollout)]
+        columns["group"] = np.array(numbers)[columns["rollout"] - first]
+        notes.tokens.append(columns)
         notes.diagnostics.append(dict(terms.diagnostics))
         return loss + self._penalty(model)
 
@@ -140,6 +151,11 @@ def with_sampler(rollout: Rollout, logp: Tensor) -> Rollout:
     return Rollout(rollout.prompts, rollout.group_size, rollout.tokens, rollout.mask, kept)
 
 
+def _prompts(rollout: Rollout) -> list[list[int]]:
+    rows = zip(rollout.prompts.ids, rollout.prompts.mask, strict=True)
+    return [ids[mask].tolist() for ids, mask in rows]
+
+
 class _Recorder(TrainerCallback):
     """Makes a record of each optimiser step from what TRL logs of it."""
 
@@ -151,7 +167,7 @@ class _Recorder(TrainerCallback):
         logs: dict[str, Any] = given["logs"]
         if "loss" not in logs:
             return
-        notes, task = self.task.notes, self.task
+        task, notes = self.task, _of_team(self.task.notes, args.world_size)
         dead = float(logs.get("frac_reward_zero_std", 0.0))
         groups = task.config.prompts_per_step
         task.records.append(
@@ -170,7 +186,27 @@ class _Recorder(TrainerCallback):
                 seconds=float(logs.get("step_time", 0.0)),
             )
         )
-        notes.rewards, notes.tokens, notes.diagnostics = [], [], []
+        task.notes.clear()
+
+
+def _of_team(own: Notes, processes: int) -> Notes:
+    """What all processes noted of a step."""
+    if processes == 1:
+        return own
+    from accelerate.utils import gather_object  # type: ignore[import-untyped]  # it ships no types
+
+    everyone: list[Notes] = gather_object([own])
+    parts = [(join_columns(one.tokens), len(one.groups), _rollouts(one.tokens)) for one in everyone]
+    return Notes(
+        rewards=[reward for one in everyone for reward in one.rewards],
+        tokens=[side_by_side(parts)],
+        diagnostics=[named for one in everyone for named in one.diagnostics],
+        kl=own.kl,
+    )
+
+
+def _rollouts(parts: list[TokenColumns]) -> int:
+    return sum(len(set(part["rollout"].tolist())) for part in parts)
 
 
 def train_with_trl(

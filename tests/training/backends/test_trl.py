@@ -113,6 +113,13 @@ def test_records_are_as_the_loops(fresh: Any, rewards: Any) -> None:
     for record in records:
         tokens = record.tokens
         assert len(set(tokens["rollout"])) == 64
+        assert len(set(zip(tokens["group"], tokens["rollout"], strict=True))) == 64
+        assert np.unique(tokens["group"]).tolist() == [0, 1, 2, 3]
+        for group in range(4):  # one word per group: its rollouts are together, whatever TRL shuffled
+            mine = tokens["group"] == group
+            first = dict(zip(tokens["rollout"][mine], tokens["advantage"][mine], strict=True))
+            assert len(first) == 16
+            assert abs(sum(first.values())) < 1e-3
         expected = np.exp(tokens["trainer_logp"] - tokens["sampler_logp"])
         np.testing.assert_allclose(tokens["ratio"], expected, rtol=1e-4)
     assert np.abs(records[0].tokens["ratio"] - 1).max() < 1e-4
