@@ -19,7 +19,7 @@ WORD = 60
 
 
 def names(values: Iterable[Any]) -> list[str]:
-    """Texts of a run as plotly may show them; of a long one its beginning and its end, which tell it apart."""
+    """Texts of a run as plotly may show them; of a long one its two ends, which tell it apart."""
     return [plotly_text(_short(str(value)), WORD) for value in values]
 
 
