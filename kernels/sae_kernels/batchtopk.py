@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sae_kernels.checks import both, check_encode, need
-from sae_kernels.dispatch import plan_encode
+from sae_kernels.dispatch import plan_encode, repairable
 from sae_kernels.encode import SCRATCH, scores
 from sae_kernels.library import operation
 from sae_kernels.types import Kept, Streams, zero
@@ -38,7 +38,8 @@ def encode_batchtopk(
         scale: as in `encode_topk`.
         row_capacity: most entries of one token that the fused path keeps; `Kept.overflow` counts the tokens
             for which it was too few, and is to be looked at now and then. Default: the larger of 128 and four
-            times the average.
+            times the average. It also counts tokens whose codes lie so close together that they could not
+            be repaired.
         path: as in `encode_topk`; chunked is plain here.
 
     Raises:
@@ -95,7 +96,7 @@ def _run(
     capacity: int,
     path: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    chosen = plan_encode(len(a), a, u, capacity, path)
+    chosen = plan_encode(len(a), a, u, -(-count // max(1, len(a))), path, capacity)
     if chosen.fused is None or count > len(a) * capacity:
         return _own(_chunked(a, b, u, v, bias, scale, count))
     from sae_kernels.device.encode import Problem, candidates, launch_of, select
@@ -107,7 +108,8 @@ def _run(
 
     mask = -chosen.fused.columns if launch.constants["PACKED"] else -1
     floor = kth_bits(found.keys, count, mask)
-    rows = select(launch, found, chosen.fused, capacity, floor, None)
+    most = repairable(chosen.fused, u.shape[1], capacity)
+    rows = select(launch, found, chosen.fused, capacity, floor, None, most)
     return _own(_of_rows(*rows, count, u.shape[1], scale))
 
 
@@ -147,7 +149,13 @@ def _own(kept: Kept) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Te
 
 
 def _of_rows(
-    scores: Tensor, indices: Tensor, repairs: Tensor, count: int, latents: int, scale: Tensor | None
+    scores: Tensor,
+    indices: Tensor,
+    repairs: Tensor,
+    unrepaired: Tensor,
+    count: int,
+    latents: int,
+    scale: Tensor | None,
 ) -> Kept:
     """The `count` largest of each row's largest, which hold all of them unless a row is full."""
     from sae_kernels.device.batch import kth_bits
@@ -165,7 +173,7 @@ def _of_rows(
     kept = listed(torch.where(live, score, 0), spot, len(scores), latents, scale)
     # What a full row left out is below all that it kept: it matters only if all of that was chosen.
     full = chosen.view(scores.shape).all(1).sum(dtype=torch.int32)
-    return kept._replace(repairs=repairs, overflow=full)
+    return kept._replace(repairs=repairs, overflow=full + unrepaired)
 
 
 def _chunked(

@@ -27,7 +27,7 @@ PATHS = ("auto", "fused", "chunked", "plain")
 tokens at a time; plain: PyTorch."""
 OLDEST = (3, 6)
 """Triton's oldest version that this was compiled with."""
-LONGEST = 16384
+LONGEST = 8192
 """Scores of a row that fit in the registers of one program."""
 
 
@@ -47,8 +47,10 @@ def plan(x: Tensor, weight: Tensor, k: int, path: str = "auto") -> Plan:
     return plan_encode(len(x), x, weight, k, path)
 
 
-def plan_encode(tokens: int, x: Tensor, weight: Tensor, k: int, path: str = "auto") -> Plan:
-    """As `plan`.
+def plan_encode(
+    tokens: int, x: Tensor, weight: Tensor, k: int, path: str = "auto", capacity: int | None = None
+) -> Plan:
+    """As `plan`; with a capacity, a token may have that many and k is their average.
 
     Raises:
         KernelError: there is no such path, or it cannot take these inputs.
@@ -62,7 +64,7 @@ def plan_encode(tokens: int, x: Tensor, weight: Tensor, k: int, path: str = "aut
         raise KernelError(f"the path {path} cannot run: {missing}", where="path", fix="use plain")
     if path == "chunked":
         return Plan("chunked", "asked for")
-    return _fused(tokens, x, weight.shape[1], k, asked=path == "fused")
+    return _fused(tokens, x, weight.shape[1], k, capacity, asked=path == "fused")
 
 
 def runs_kernels(x: Tensor, path: str) -> bool:
@@ -81,10 +83,10 @@ def runs_kernels(x: Tensor, path: str) -> bool:
     return missing is None
 
 
-def _fused(tokens: int, x: Tensor, latents: int, k: int, *, asked: bool) -> Plan:
+def _fused(tokens: int, x: Tensor, latents: int, k: int, capacity: int | None, *, asked: bool) -> Plan:
     obstacle = "there is no configuration"
     for fused in configurations(_architecture(x), x.dtype, tokens, latents):
-        obstacle = _impossible(fused, latents, k) or ""
+        obstacle = _impossible(fused, latents, k, capacity) or ""
         if not obstacle:
             against = None if asked else _unwise(fused, x, latents, k)
             if against:
@@ -95,12 +97,21 @@ def _fused(tokens: int, x: Tensor, latents: int, k: int, *, asked: bool) -> Plan
     return Plan("chunked", obstacle)
 
 
-def _impossible(fused: Fused, latents: int, k: int) -> str | None:
+def _impossible(fused: Fused, latents: int, k: int, capacity: int | None) -> str | None:
     candidates = -(-latents // fused.columns) * fused.keep
-    again = k // fused.keep * fused.columns
-    if k // fused.keep > 255 or candidates + again > LONGEST:
-        return f"{candidates} candidates of a token and {again} scores of its repair do not fit in registers"
+    if candidates > LONGEST // 2:
+        return f"{candidates} candidates of a token do not fit in registers"
+    if (capacity or k) // fused.keep > 255:
+        return f"{capacity or k} codes of a token are too many to number their tiles in a byte"
+    if capacity is None and repairable(fused, latents, k) < k // fused.keep:
+        return f"the repair of a token with k = {k} does not fit in registers"
     return None
+
+
+def repairable(fused: Fused, latents: int, k: int) -> int:
+    """Saturated tiles of a token that its repair has room for; k codes cannot saturate more than k / keep."""
+    candidates = -(-latents // fused.columns) * fused.keep
+    return max(1, min(k // fused.keep, (LONGEST - candidates) // fused.columns))
 
 
 def _unwise(fused: Fused, x: Tensor, latents: int, k: int) -> str | None:

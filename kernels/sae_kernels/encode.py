@@ -163,8 +163,8 @@ def _run(
     scale = None if scale is None else scale.float().contiguous()
     problem = Problem(a, b, u, v, bias, threshold, scale)
     if chosen.fused is not None:
-        return _bare(Encoded(*encode_fused(problem, k, chosen.fused)))
-    return _bare(Encoded(*encode_compact(problem, k)))
+        return _bare(Encoded(*encode_fused(problem, k, chosen.fused)[:3]))
+    return _bare(Encoded(*encode_compact(problem, k)[:3]))
 
 
 def _bare(found: Encoded) -> tuple[Tensor, Tensor, Tensor]:

@@ -58,7 +58,7 @@ class Kept(NamedTuple):
     repairs: Tensor
     """int32 []: as in `Encoded`."""
     overflow: Tensor
-    """int32 []: tokens all of whose row capacity was chosen, so that more might be: exact where it is 0."""
+    """int32 []: tokens of which more codes might have to be kept: the choice is exact where it is 0."""
 
     def dense(self, latents: int) -> Tensor:
         """The same codes as [N, F], for whoever needs them so."""

@@ -85,3 +85,15 @@ def test_a_token_beyond_its_capacity_is_counted(problem: Make, venue: str) -> No
     given.x[3] *= 30
     found = sk.encode_batchtopk(*given, 24, row_capacity=6, path="fused")
     assert int(found.overflow) >= 1
+
+
+def test_a_token_that_could_not_be_repaired_is_counted(
+    problem: Make, venue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sae_kernels.batchtopk.repairable", lambda *sizes: 1)
+    given = problem(4, latents=64, device=venue)
+    given.bias[:8] += 20
+    given.bias[40:48] += 20
+    found = sk.encode_batchtopk(*given, 40, row_capacity=20, path="fused")
+    assert int(found.overflow) == 4
+    assert int(found.repairs) == 0

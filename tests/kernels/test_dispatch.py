@@ -50,8 +50,9 @@ def ready(monkeypatch: pytest.MonkeyPatch) -> None:
         (24576, 32, "fused", "everything fits"),
         (1024, 64, "chunked", "few for k = 64"),
         (2**20, 64, "chunked", "do not fit in registers"),
-        (65536, 512, "chunked", "do not fit in registers"),
-        (65536, 256, "fused", "everything fits"),
+        (65536, 512, "chunked", "does not fit in registers"),
+        (65536, 96, "fused", "everything fits"),
+        (2**19, 4096, "chunked", "do not fit in registers"),
     ],
 )
 def test_the_path_follows_from_the_shape(ready: None, latents: int, k: int, path: str, reason: str) -> None:
@@ -65,6 +66,9 @@ def test_the_path_follows_from_the_shape(ready: None, latents: int, k: int, path
 def test_what_cannot_be_is_refused_and_what_is_unwise_is_not(ready: None) -> None:
     x = torch.zeros(16, 8, dtype=torch.bfloat16)
     assert sk.plan(x, torch.empty(8, 1024, device="meta"), 64, "fused").fused is not None
+    assert dispatch.plan_encode(16, x, torch.empty(8, 65536, device="meta"), 64, capacity=256).path == "fused"
+    with pytest.raises(sk.KernelError, match="number their tiles"):
+        dispatch.plan_encode(16, x, torch.empty(8, 65536, device="meta"), 64, "fused", capacity=2048)
     with pytest.raises(sk.KernelError, match="registers"):
         sk.plan(x, torch.empty(8, 2**20, device="meta"), 64, "fused")
 

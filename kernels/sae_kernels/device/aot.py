@@ -154,7 +154,6 @@ CASES = (
     _candidates("128x256, persistent", 256, packed=True, flat=True),
     *_selection(128, 24576, 32),
     *_selection(256, 65536),
-    _selection(128, 65536, 256)[2],
     Case("count", batch.count_kernel, {"SHIFT": 20, "BITS": 11, "BLOCK": batch.BLOCK}, warps=8),
     Case("compact", compact.compact_kernel, COMPACT, ("threshold", "scale")),
     Case("decode", gather.decode_kernel, {"BE": 4, "BW": 1024, "WIDEN": False}, ("starts",)),

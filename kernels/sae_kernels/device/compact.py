@@ -125,7 +125,7 @@ def encode_compact(problem: Problem, k: int, rows: int = ROWS) -> Selected:
                 HEAD=head, BLOCK=BLOCK, CAPACITY=capacity, K=k, KP=max(16, power_of_two(k)),
                 WIDEN=INTERPRETED, num_warps=4,
             )  # fmt: skip
-    return Selected(values, indices, overflows)
+    return Selected(values, indices, overflows, torch.zeros_like(overflows))
 
 
 def _product(x: Tensor, weight: Tensor) -> Tensor:

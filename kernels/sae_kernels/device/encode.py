@@ -133,26 +133,35 @@ class Selected(NamedTuple):
     values: Tensor
     indices: Tensor
     repairs: Tensor
+    unrepaired: Tensor
+    """Rows with more saturated tiles than there was room for; none, unless a `most` was given."""
 
 
 def select(
-    launch: Launch, found: Candidates, fused: Fused, k: int, floor: Tensor | None, scale: Tensor | None
+    launch: Launch,
+    found: Candidates,
+    fused: Fused,
+    k: int,
+    floor: Tensor | None,
+    scale: Tensor | None,
+    most: int | None = None,
 ) -> Selected:
     """The k largest per row, exact: repairs what cannot be certified.
 
     `floor`, int32 [1], is the bits of the least score that may be chosen; without it all above zero may.
+    `most` is how many saturated tiles of a row there is room for, if not for as many as there can be.
     """
     keys, places = found
     tokens, tiles, keep = keys.shape
-    device, most = keys.device, max(1, k // keep)
+    device, most = keys.device, most or max(1, k // keep)
     values = torch.empty(tokens, k, dtype=torch.float32, device=device)
     indices = torch.empty(tokens, k, dtype=torch.int64, device=device)
     ranks, rows = (torch.empty(tokens, dtype=torch.int32, device=device) for _ in range(2))
     ordinal = torch.empty(tokens, tiles, dtype=torch.uint8, device=device)
     tiles_of_rank = torch.empty(tokens, most, dtype=torch.int32, device=device)
     blocks = triton.cdiv(tokens, fused.rows)
-    cleared = torch.zeros(2 + blocks * tiles, dtype=torch.int32, device=device)
-    counters, flags = cleared[:2], cleared[2:]
+    cleared = torch.zeros(3 + blocks * tiles, dtype=torch.int32, device=device)
+    counters, flags = cleared[:3], cleared[3:]
     items = torch.empty_like(flags)
     shared = {
         "BN": fused.columns, "KEEP": keep, "K": k, "KP": max(16, power_of_two(k)), "MOST": most,
@@ -166,10 +175,9 @@ def select(
         )  # fmt: skip
         if k >= keep:
             repair = _Repair(ranks, rows, ordinal, tiles_of_rank, items, counters)
-            _repair(
-                launch, found, fused, k, floor, scale, Selected(values, indices, counters), repair, shared
-            )
-    return Selected(values, indices, counters[0])
+            out = Selected(values, indices, counters[0], counters[2])
+            _repair(launch, found, fused, k, floor, scale, out, repair, shared)
+    return Selected(values, indices, counters[0], counters[2])
 
 
 class _Repair(NamedTuple):

@@ -33,7 +33,7 @@ def select_kernel(
     BM: tl.constexpr, BN: tl.constexpr, KEEP: tl.constexpr, K: tl.constexpr, KP: tl.constexpr,
     LENGTH: tl.constexpr, MOST: tl.constexpr, PACKED: tl.constexpr,
 ):  # fmt: skip
-    """One row. counters: rows to repair, tiles to repair.
+    """One row. counters: rows to repair, tiles to repair, rows of more than MOST saturated tiles.
 
     rank_of_row, row_of_rank [N]: number of a row among those to repair, -1 if certified; ordinal [N, tiles]:
     1 + number of a saturated tile within its row; tiles_of_rank [N, MOST]: those tiles, -1 behind them;
@@ -56,7 +56,9 @@ def select_kernel(
     last = chosen & (at % KEEP == KEEP - 1)
     saturated = tl.sum(last.to(tl.int32))
     rank = -1
-    if saturated > 0:
+    if saturated > MOST:
+        tl.atomic_add(counters + 2, 1)
+    elif saturated > 0:
         rank = tl.atomic_add(counters, 1)
         tl.store(row_of_rank + rank, row.to(tl.int32))
         number = tl.cumsum(last.to(tl.int32), 0)
