@@ -41,9 +41,9 @@ def write_report(run: Path, out: Path, kind: Format = "pdf", gate: Gate | None =
     return out
 
 
-def content_of(evidence: Evidence, kind: Format, gate: Gate | None = None, name: str | None = None) -> bytes:
+def content_of(evidence: Evidence, kind: Format, gate: Gate | None = None) -> bytes:
     """The bytes of the report; the same for the same run."""
-    report = report_of(evidence, gate, name)
+    report = report_of(evidence, gate)
     if kind == "pdf":
         return pdf_of(report, attachments(evidence, report, gate))
     if kind == "html":

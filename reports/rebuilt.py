@@ -10,11 +10,12 @@ from audit.errors import RunFolderError
 from audit.evidence.findings import FINDINGS
 from audit.evidence.run import CLAIMS, MANIFEST
 from reports.attached import GATE, gate_from
-from reports.build import content_of
+from reports.build import attachments
 from reports.content import report_of
 from reports.data import as_data
 from reports.ledger import Evidence, evidence_of
 from reports.opened import OpenedPDF
+from reports.pdf import pdf_of
 
 
 def against_run(pdf: Path, opened: OpenedPDF, report: Any, run: Path) -> tuple[list[str], bool | None]:
@@ -26,12 +27,13 @@ def against_run(pdf: Path, opened: OpenedPDF, report: Any, run: Path) -> tuple[l
         return found, None
     evidence.use_findings(opened.attached.get(FINDINGS))
     gate = _gate(opened)
-    again = json.loads(json.dumps(as_data(report_of(evidence, gate, report.get("run")), False)))
+    made = report_of(evidence, gate, report.get("run"))
+    again = json.loads(json.dumps(as_data(made, False)))
     if again["made_with"] != report.get("made_with"):
         return [*found, *_changed(report, again, ("sections",))], None
     if differing := _changed(report, again, tuple(again)):
         return differing, False
-    same = content_of(evidence, "pdf", gate, report.get("run")) == pdf.read_bytes()
+    same = pdf_of(made, attachments(evidence, made, gate)) == pdf.read_bytes()
     problem = "made again from the run, the file has other bytes: a figure or something unseen was changed"
     return ([] if same else [problem]), same
 

@@ -15,7 +15,7 @@ import pytest
 from audit.errors import RunFolderError
 from audit.evidence.findings import Entry, append_finding
 from reports.content import report_of
-from reports.content.gate import Gate, GateRow
+from reports.content.gate import Gate, GateRow, gate_blocks
 from reports.content.limits import reasons_in
 from reports.data import as_data, report_json
 from reports.ledger import Evidence, UnreadableError, evidence_of, read_columns
@@ -245,9 +245,9 @@ def test_a_huge_document_is_refused(copied: Callable[[str], Path], monkeypatch: 
 
 
 def test_findings_stand_with_their_sign_offs_and_their_claims(copied: Callable[[str], Path]) -> None:
-    run = copied("compare")
+    run = copied("train")
     log = run / "findings.jsonl"
-    claim = "weights/relative_change"
+    claim = "train/reward_first"
     opened = append_finding(
         log,
         Entry(
@@ -267,7 +267,7 @@ def test_findings_stand_with_their_sign_offs_and_their_claims(copied: Callable[[
 
 
 def test_a_broken_log_of_findings_is_said(copied: Callable[[str], Path]) -> None:
-    run = copied("compare")
+    run = copied("train")
     (run / "findings.jsonl").write_text("{broken\n", encoding="utf-8")
     report = report_of(evidence_of(run))
     first = blocks(report, "findings")[0]
@@ -289,7 +289,7 @@ def gate(evidence: Evidence, **fields: Any) -> Gate:
 
 def test_a_gate_stands_first_and_its_numbers_come_from_the_ledger(evidences: Any) -> None:
     evidence = evidences("compare")
-    notice, table = blocks(report_of(evidence, gate(evidence)), "verdict")[1:3]
+    notice, table = gate_blocks(evidence, gate(evidence))
     assert isinstance(notice, Notice)
     assert (notice.tone, notice.title) == ("block", "Release gate: BLOCK")
     assert isinstance(table, Table)
@@ -301,7 +301,7 @@ def test_a_gate_stands_first_and_its_numbers_come_from_the_ledger(evidences: Any
 
 def test_a_gate_on_another_state_of_the_run_is_not_printed(evidences: Any) -> None:
     evidence = evidences("compare")
-    notice = blocks(report_of(evidence, gate(evidence, manifest="0" * 64)), "verdict")[1]
+    (notice,) = gate_blocks(evidence, gate(evidence, manifest="0" * 64))
     assert isinstance(notice, Notice)
     assert notice.tone == "gap"
 

@@ -15,6 +15,12 @@ import pypdf
 import pytest
 
 from reports.build import write_report
+from reports.content import report_of
+from reports.data import report_json
+from reports.html import html_of
+from reports.ledger import evidence_of
+from reports.markdown import markdown_of
+from reports.model import Report
 from reports.printed import compact
 from reports.text import clean
 from reports.verify import verify_report
@@ -73,6 +79,12 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, edits: Any) -> Path:
     return run
 
 
+@pytest.fixture(scope="module")
+def document(hostile: Path) -> Report:
+    """Its report, made once."""
+    return report_of(evidence_of(hostile))
+
+
 def test_the_pdf_shows_it_as_text_and_verifies(hostile: Path, tmp_path: Path) -> None:
     out = write_report(hostile, tmp_path / "report.pdf")
     text = compact("".join(page.extract_text() for page in pypdf.PdfReader(out).pages))
@@ -101,9 +113,9 @@ class Page(HTMLParser):
         self.text += data
 
 
-def test_the_web_page_shows_it_as_text_and_fetches_nothing(hostile: Path, tmp_path: Path) -> None:
+def test_the_web_page_shows_it_as_text_and_fetches_nothing(document: Report) -> None:
     page = Page()
-    source = write_report(hostile, tmp_path / "report.html", "html").read_text(encoding="utf-8")
+    source = html_of(document)
     page.feed(source)
     assert not {"script", "img", "iframe", "object", "link", "form", "base"} & page.tags
     assert not [name for name, _ in page.attributes if name.startswith("on")]
@@ -114,15 +126,15 @@ def test_the_web_page_shows_it_as_text_and_fetches_nothing(hostile: Path, tmp_pa
     assert "default-src 'none'" in html.unescape(source)
 
 
-def test_figures_of_one_page_do_not_share_ids(hostile: Path, tmp_path: Path) -> None:
-    source = write_report(hostile, tmp_path / "report.html", "html").read_text(encoding="utf-8")
+def test_figures_of_one_page_do_not_share_ids(document: Report) -> None:
+    source = html_of(document)
     ids = re.findall(r'\bid="([^"]+)"', source)
     assert len(ids) == len(set(ids))
     assert source.count("<svg") == source.count("<desc>") > 3
 
 
-def test_the_markdown_escapes_it(hostile: Path, tmp_path: Path) -> None:
-    text = write_report(hostile, tmp_path / "report.md", "md").read_text(encoding="utf-8")
+def test_the_markdown_escapes_it(document: Report) -> None:
+    text = markdown_of(document)
     assert set(re.findall(r"<[^>]*>", text)) == {"<!-- unmask report -->", "<sup>", "</sup>"}
     assert not re.search(r"(?<!\\)\]\(", text)
     assert not re.search(r"(?<![\\\w])@\w", text)
@@ -130,8 +142,8 @@ def test_the_markdown_escapes_it(hostile: Path, tmp_path: Path) -> None:
         assert row.endswith("|")
 
 
-def test_the_data_holds_it_as_strings(hostile: Path, tmp_path: Path) -> None:
-    found = json.loads(write_report(hostile, tmp_path / "report.json", "json").read_text(encoding="utf-8"))
+def test_the_data_holds_it_as_strings(document: Report) -> None:
+    found = json.loads(report_json(document))
     said = json.dumps(found, ensure_ascii=False)
     assert all(json.dumps(clean(evil), ensure_ascii=False)[1:-1] in said for evil in EVIL)
 
