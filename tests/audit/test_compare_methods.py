@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from audit.compare_methods import MethodsConfig, command_of, print_compare_methods, run_compare_methods
 from audit.errors import AuditError
+from audit.evidence.run import open_run
 from audit.options import field_docs
 from audit.progress import Silent
 
@@ -56,3 +58,23 @@ def test_the_command_repeats_every_setting_that_was_changed() -> None:
 def test_every_option_has_a_help_text() -> None:
     docs = field_docs(MethodsConfig)
     assert set(docs) == set(MethodsConfig.__dataclass_fields__)
+
+
+def test_on_a_model_every_run_is_a_run_of_its_own(
+    tmp_path: Path, tiny_model: Callable[..., Path], tiny_suite: Callable[..., Path]
+) -> None:
+    asked = config(
+        tmp_path / "out", methods="grpo,drpo:delta=12.5", base=str(tiny_model("llama")),
+        suite=str(tiny_suite()), new_tokens=24, group_size=16, learning_rate=(1e-3,), seeds=1, staleness=1,
+    )  # fmt: skip
+    found = run_compare_methods(asked, Silent())
+    assert [row["method"] for row in found.data["rows"]] == ["grpo", "drpo:delta=12.5"]
+    assert all(row["ratio_distance"]["value"] > 0 for row in found.data["rows"])
+    assert max(map(len, found.lines)) <= 80
+    run = open_run(tmp_path / "out" / "runs" / "drpo-delta=12.5.0.001.0")
+    assert run.result("train").method == "drpo"
+    assert set(run.table("train", "train_steps")["step"]) == {0, 1, 2, 3}
+    assert "| grpo | 0.001 |" in (tmp_path / "out" / "comparison.md").read_text()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "runs").rglob("DONE")}
+    assert run_compare_methods(asked, Silent()).data == found.data
+    assert before == {path: path.stat().st_mtime_ns for path in before}

@@ -141,5 +141,5 @@ def _read(path: Path) -> Trace:
 
 def digest(config: ComparisonConfig) -> str:
     """Short name of a comparison's settings; the number of workers has no say."""
-    values = {name: value for name, value in asdict(config).items() if name != "workers"}
+    values = {name: value for name, value in asdict(config).items() if name not in ("workers", "out")}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]

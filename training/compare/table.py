@@ -44,19 +44,33 @@ def text_table(rows: Sequence[Row]) -> list[str]:
     lines: list[str] = []
     for task in dict.fromkeys(row.task for row in rows):
         table = [HEADS, *(cells(row) for row in rows if row.task == task)]
-        widths = [max(len(line[i]) for line in table) for i in range(len(HEADS))]
-        lines += ["", task]
-        lines += [_line(line, widths) for line in table]
+        lines += ["", task, *aligned(table)]
     return lines[1:]
+
+
+def aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [_line(line, widths) for line in table]
 
 
 def markdown_table(rows: Sequence[Row]) -> list[str]:
     """One Markdown table per task."""
     lines: list[str] = []
     for task in dict.fromkeys(row.task for row in rows):
-        lines += ["", f"### {task}", "", _markdown(HEADS), _markdown(["---"] * len(HEADS))]
-        lines += [_markdown(cells(row)) for row in rows if row.task == task]
+        lines += [
+            "",
+            f"### {task}",
+            "",
+            *markdown([HEADS, *(cells(row) for row in rows if row.task == task)]),
+        ]
     return lines[1:]
+
+
+def markdown(table: Sequence[Sequence[str]]) -> list[str]:
+    """A table whose first line is its head, as Markdown."""
+    head, *body = table
+    return [_markdown(line) for line in (head, ["---"] * len(head), *body)]
 
 
 def as_json(config: ComparisonConfig, rows: Sequence[Row]) -> dict[str, Any]:
