@@ -203,13 +203,20 @@ def _chunked(
 
 
 def _largest_flat(score: Tensor, count: int) -> Tensor:
-    """Places of the largest, of equal ones the first; those of torch.topk may be any."""
-    top = torch.topk(score, count, sorted=False)
-    least = top.values.min()  # NaN if any is
-    if bool(least.isnan()):
-        return score.sort(descending=True, stable=True).indices[:count].sort().values
-    if bool((least == 0) | ((score >= least).sum() == count)):
+    """Places of the largest, ascending, of equal ones the first; those of torch.topk may be any.
+
+    One more than asked for tells whether there is a tie.
+    """
+    top = torch.topk(score, min(count + 1, len(score)), sorted=False)
+    if len(top.values) == count:
         return top.indices.sort().values
+    lowest = top.values.topk(min(2, count + 1), largest=False)
+    if bool(lowest.values.isnan().any() | top.values.isnan().any()):
+        return score.sort(descending=True, stable=True).indices[:count].sort().values
+    least, next_ = lowest.values[-1], lowest.values[0]
+    if bool((least != next_) | (least == 0)):
+        top.indices[lowest.indices[0]] = len(score)
+        return top.indices.sort().values[:-1]
     above = (score > least).nonzero()[:, 0]
     tied = (score == least).nonzero()[: count - len(above), 0]
     return torch.cat([above, tied]).sort().values

@@ -122,11 +122,10 @@ def scores(
     scale: Tensor | None,
 ) -> Tensor:
     """Dense scores [N, F] in float32: zero where inactive."""
-    pre = a.float() @ u.float()
+    a, u = a.float(), u.float()
+    pre = a @ u if bias is None else torch.addmm(bias.float(), a, u)
     if b is not None and v is not None:
         pre.addmm_(b.float(), v.float())
-    if bias is not None:
-        pre += bias
     floor = 0.0 if threshold is None else threshold.clamp(min=0)
     pre = pre.clamp_(min=0) if threshold is None else pre.masked_fill_(pre <= floor, 0)
     return pre if scale is None else pre.mul_(scale)
@@ -191,12 +190,12 @@ _encode_topk = operation("encode_topk", _run, _fake)
 
 
 def _largest(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """torch.topk, and the tie rule, which it does not have."""
-    top = torch.topk(score, k, dim=1, sorted=True)
-    least = top.values[:, -1:]
-    tied = (least[:, 0] != 0) & ((score >= least).sum(1) != k)  # true of NaNs, too
-    values, indices = top.values, top.indices
-    rows = tied.nonzero()[:, 0]
+    """torch.topk, and the tie rule, which it does not have: one more tells whether there is a tie."""
+    top = torch.topk(score, min(k + 1, score.shape[1]), dim=1, sorted=True)
+    values, indices = top.values[:, :k].contiguous(), top.indices[:, :k].contiguous()
+    least, next_ = values[:, -1], top.values[:, -1]
+    tied = ((least == next_) & (least != 0)) if top.values.shape[1] > k else torch.zeros_like(least > 0)
+    rows = (tied | values[:, 0].isnan()).nonzero()[:, 0]
     if len(rows):
         order = score[rows].sort(dim=1, descending=True, stable=True)
         values[rows], indices[rows] = order.values[:, :k], order.indices[:, :k]
