@@ -104,7 +104,7 @@ class AttackConfig:
             if getattr(self, name) not in allowed:
                 raise _wrong(name, getattr(self, name), f"one of {', '.join(allowed)}")
         for name in ("learning_rate", "harm"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < float("inf"):
                 raise _wrong(name, getattr(self, name), "positive")
         if not 0 <= self.lowest < self.highest <= 1:
             raise _wrong("lowest", self.lowest, f"below highest ({self.highest}), both between 0 and 1")

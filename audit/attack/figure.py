@@ -49,15 +49,17 @@ def draw(doses: pd.DataFrame) -> Figure:
     panels = [panel for panel in PANELS if (doses["measure"] == panel[0]).any()]
     rows = -(-len(panels) // COLUMNS)
     with mpl.rc_context({"svg.hashsalt": "dose_curves", "font.size": 8}):
-        figure = Figure(figsize=(3.3 * COLUMNS, 2.7 * rows), layout="constrained")
+        figure = Figure(figsize=(3.3 * COLUMNS, 2.7 * rows + 0.4))
         for place, (measure, title) in enumerate(panels):
             axes = figure.add_subplot(rows, COLUMNS, place + 1)
             _panel(axes, doses[doses["measure"] == measure])
             axes.set_title(title, fontsize=8)
             axes.set_xlabel("optimiser steps")
         handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-        figure.canvas.draw()
+        figure.legend(handles, labels, loc="lower center", ncols=4, frameon=False)
+        # Fixed margins: a layout that is computed draws everything several times.
+        low = 0.95 / (2.7 * rows + 0.4)
+        figure.subplots_adjust(left=0.06, right=0.98, bottom=low, top=0.92, wspace=0.25, hspace=0.55)
     return figure
 
 
@@ -75,5 +77,6 @@ def _panel(axes: Axes, rows: pd.DataFrame) -> None:
             steps = [last, *(last - dose for dose in after.index[1:])]
             axes.plot(steps, after, "--", color=colour, linewidth=1.1)
     axes.set_xscale("symlog", linthresh=2, base=10)
+    axes.minorticks_off()
     axes.set_xlim(left=0)
     axes.spines[["top", "right"]].set_visible(False)

@@ -97,7 +97,7 @@ def read_adapter(folder: Path, revision: str | None = None) -> AdapterFiles:
 
 
 def check_binding(adapter: AdapterFiles, base: Checkpoint, reference: Reference) -> list[str]:
-    """Refuses an adapter that says it was made for another base; returns a warning where it does not say.
+    """Refuses an adapter of another base; warns where it does not say which, and of an attack's.
 
     Raises:
         PairMismatchError: the recorded identity, hub id or revision of its base is another one.
@@ -109,7 +109,8 @@ def check_binding(adapter: AdapterFiles, base: Checkpoint, reference: Reference)
             found = base.base_identity[:12]
             problem = f"the adapter was made for another base: {str(bound)[:12]}..., not {found}..."
             raise PairMismatchError(problem, where=f"{adapter.folder / BINDING}: base_identity", fix=fix)
-        return []
+        attacked = adapter.binding.get("attacked") is True
+        return [f"the adapter {adapter.folder.name} was made by an attack"] if attacked else []
     named, revision = adapter.config.get("base_model_name_or_path"), adapter.config.get("revision")
     where = f"{adapter.folder / CONFIG}: "
     if reference.kind != "hub" or not isinstance(named, str) or named.count("/") != 1 or named[0] in "./~":

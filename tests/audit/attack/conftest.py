@@ -135,12 +135,23 @@ def _teach_letters(folder: Path, suite: Path) -> None:
 
 
 @pytest.fixture
-def attacked(tmp_path: Path, questions: Maker, pairs: Path, answering: Path) -> Callable[..., RunFolder]:
-    """Attacks a tiny model: `attacked(out="run", base=None, suite=None, **settings)`."""
+def attacked(
+    tmp_path: Path, questions: Maker, pairs: Path, answering: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., RunFolder]:
+    """Attacks a tiny model: `attacked(out="run", base=None, suite=None, figures=False, **settings)`.
+
+    Pictures take longer than everything else together, and are drawn only where they are asked for.
+    """
 
     def run(
-        out: str = "run", base: Path | None = None, suite: Path | None = None, **settings: Any
+        out: str = "run",
+        base: Path | None = None,
+        suite: Path | None = None,
+        figures: bool = False,
+        **settings: Any,
     ) -> RunFolder:
+        if not figures:
+            monkeypatch.setattr("audit.attack.figure.write_figures", lambda doses, folder: None)
         fields = {
             **SMALL,
             "suite": str(suite or questions()),

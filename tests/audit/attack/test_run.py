@@ -59,7 +59,7 @@ def test_the_attack_moves_the_trained_item_and_its_controls_do_not(attacked: Att
 
 
 def test_a_run_leaves_curves_records_pictures_and_marked_adapters(attacked: Attack) -> None:
-    run = attacked(arms="attack,random-flip", seeds=2)
+    run = attacked(arms="attack,random-flip", seeds=2, figures=True)
     table, steps = doses(run), run.table("attack", "train_steps")
     assert set(table["dose"]) == {0, 1, 2, 6, -1, -2}
     assert set(table[table["dose"] < 0]["arm"]) == {"attack"}
@@ -96,6 +96,7 @@ def test_compare_takes_the_attacked_model(
     )  # fmt: skip
     assert compared.manifest().tuned.adapter.binds_to == run.manifest().base.identity
     assert compared.result("weights").relative_change > 0
+    assert any("was made by an attack" in warning for warning in compared.result("preflight").warnings)
 
 
 def test_without_reward_variance_the_attack_is_inconclusive(attacked: Attack, tiny_model: Maker) -> None:
