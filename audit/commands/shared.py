@@ -45,7 +45,7 @@ def guarded(body: Callable[..., None]) -> Callable[..., None]:
             show_error(["stopped", "  do:    run the same command again: it goes on where it was"])
             raise typer.Exit(130) from None
 
-    parameters = list(inspect.signature(body).parameters.values())
+    parameters = list(inspect.signature(body, eval_str=True).parameters.values())
     return with_signature(command, body, [*parameters, keyword("debug", DEBUG, False)])
 
 

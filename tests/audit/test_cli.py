@@ -286,3 +286,19 @@ def test_an_error_names_problem_place_and_fix() -> None:
     error = AuditError("It is wrong.", where="here", fix="mend it")
     assert error.lines() == ["It is wrong.", "  where: here", "  do:    mend it"]
     assert len(AuditError("It is wrong.", fix="mend it").lines()) == 2
+
+
+def test_every_argument_and_option_says_what_it_is_for() -> None:
+    import typer
+
+    from audit.cli import app
+
+    group: Any = typer.main.get_command(app)
+    unexplained = [
+        f"{name} {parameter.name}"
+        for name, command in group.commands.items()
+        if name != "train"
+        for parameter in command.params
+        if not parameter.help
+    ]
+    assert unexplained == []
