@@ -12,7 +12,6 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -22,59 +21,28 @@ import torch
 from datasets import Dataset
 from peft import PeftModel
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
+from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl.trainer.grpo_config import GRPOConfig as TRLConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from training.aggregate import BatchSize, aggregate
-from training.collect import channel_means, judge_of
+from training.backends.trl_records import Recorder, Task, rollouts_of
+from training.collect import judge_of
 from training.config import GRPOConfig, LoopConfig
 from training.errors import TrainingError
 from training.memory import memory_for
 from training.model import CausalLM, base_of, trained
 from training.objectives.grpo import GRPO
 from training.policy import make_policy, reference_texts
-from training.records import StepRecord, TokenColumns, join_columns, side_by_side, token_columns
-from training.reference import Reference, make_reference
-from training.rewards import GroupReward, PromptReward, Reward
+from training.records import StepRecord, token_columns
+from training.reference import make_reference
+from training.rewards import PromptReward, Reward
 from training.rollouts import encode, prompt_ids
 from training.step import rate_left
 from training.types import Advantage, Objective, Prompt, PromptBatch, Rollout, Scores
 
 SCALES = {"group": "group", "group_mean": "none"}
 """Our advantages, as TRL's `scale_rewards` calls them."""
-
-
-@dataclass
-class Notes:
-    """What is known of the step in progress."""
-
-    rewards: list[GroupReward] = field(default_factory=list)
-    tokens: list[TokenColumns] = field(default_factory=list)
-    diagnostics: list[dict[str, float]] = field(default_factory=list)
-    groups: dict[tuple[int, ...], int] = field(default_factory=dict)
-    """Number of each prompt's group: TRL shuffles rollouts, so their order does not tell."""
-    kl: float = 0.0
-
-    def clear(self) -> None:
-        """Forgets the step that is over."""
-        for part in (self.rewards, self.tokens, self.diagnostics, self.groups):
-            part.clear()
-
-
-@dataclass(frozen=True)
-class Task:
-    """What the trainer is given beyond TRL's own arguments."""
-
-    objective: Objective
-    config: LoopConfig
-    prompts: dict[str, Prompt]
-    """By their text."""
-    reward: Reward | PromptReward
-    reference: Reference
-    choices: torch.Generator
-    notes: Notes = field(default_factory=Notes)
-    records: list[StepRecord] = field(default_factory=list)
 
 
 class ObjectiveTrainer(GRPOTrainer):
@@ -99,7 +67,7 @@ class ObjectiveTrainer(GRPOTrainer):
         )
         loss = aggregate(terms.per_token, rollout.mask, how, self._size(inputs, len(rollout.tokens)))
         step, notes = self.state.global_step, task.notes
-        first = _rollouts(notes.tokens)
+        first = rollouts_of(notes.tokens)
         columns = token_columns(step, rollout, terms, logp.detach(), inputs["advantages"], first)
         numbers = [notes.groups.setdefault(tuple(row), len(notes.groups)) for row in _prompts(rollout)]
         columns["group"] = np.array(numbers)[columns["rollout"] - first]
@@ -156,59 +124,6 @@ def _prompts(rollout: Rollout) -> list[list[int]]:
     return [ids[mask].tolist() for ids, mask in rows]
 
 
-class _Recorder(TrainerCallback):
-    """Makes a record of each optimiser step from what TRL logs of it."""
-
-    def __init__(self, task: Task) -> None:
-        self.task = task
-
-    def on_log(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-        """Called once per optimiser step, and once at the end without a loss."""
-        logs: dict[str, Any] = given["logs"]
-        if "loss" not in logs:
-            return
-        task, notes = self.task, _of_team(self.task.notes, args.world_size)
-        dead = float(logs.get("frac_reward_zero_std", 0.0))
-        groups = task.config.prompts_per_step
-        task.records.append(
-            StepRecord(
-                step=state.global_step - 1,
-                channels=channel_means(notes.rewards) if notes.rewards else task.records[-1].channels,
-                dead_groups=dead,
-                sampled_groups=groups,
-                live_groups=round((1 - dead) * groups),
-                exact_kl=notes.kl,
-                loss=float(logs["loss"]),
-                gradient_norm=float(logs.get("grad_norm", 0.0)),
-                learning_rate=float(logs.get("learning_rate", 0.0)),
-                diagnostics=_mean(notes.diagnostics),
-                tokens=join_columns(notes.tokens),
-                seconds=float(logs.get("step_time", 0.0)),
-            )
-        )
-        task.notes.clear()
-
-
-def _of_team(own: Notes, processes: int) -> Notes:
-    """What all processes noted of a step."""
-    if processes == 1:
-        return own
-    from accelerate.utils import gather_object  # type: ignore[import-untyped]  # it ships no types
-
-    everyone: list[Notes] = gather_object([own])
-    parts = [(join_columns(one.tokens), len(one.groups), _rollouts(one.tokens)) for one in everyone]
-    return Notes(
-        rewards=[reward for one in everyone for reward in one.rewards],
-        tokens=[side_by_side(parts)],
-        diagnostics=[named for one in everyone for named in one.diagnostics],
-        kl=own.kl,
-    )
-
-
-def _rollouts(parts: list[TokenColumns]) -> int:
-    return sum(len(set(part["rollout"].tolist())) for part in parts)
-
-
 def train_with_trl(
     model: CausalLM,
     tokenizer: PreTrainedTokenizerBase,
@@ -262,7 +177,7 @@ def _trainer(
         args=trl_settings(config, scale, folder, cpu=base_of(model).device.type == "cpu"),
         train_dataset=Dataset.from_list([{"prompt": text} for text in task.prompts]),
         processing_class=tokenizer,
-        callbacks=[_Recorder(task)],
+        callbacks=[Recorder(task)],
         optimizers=(optimizer, schedule),
     )
     trainer.remove_callback(PrinterCallback)
@@ -334,11 +249,6 @@ def _check(config: LoopConfig, advantage: str, model: CausalLM) -> None:
         raise TrainingError(
             "TRL reads the unembedding past its adapter", where="lora_targets", fix="leave lm_head out"
         )
-
-
-def _mean(several: list[dict[str, float]]) -> dict[str, float]:
-    names = several[0] if several else {}
-    return {name: sum(one[name] for one in several) / len(several) for name in names}
 
 
 @contextmanager
