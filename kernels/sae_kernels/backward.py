@@ -174,6 +174,7 @@ def _dots(a: Tensor, b: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     counts = torch.bincount(rows, minlength=len(a)).cumsum(0)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
         zeros = torch.sparse_csr_tensor(
             torch.cat([counts.new_zeros(1), counts]),
             columns,
