@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -23,6 +24,7 @@ MARKS = {"base": "o", "tuned": "s", "null": "D"}
 """Colours are told apart by shape too, so that a black-and-white print says the same."""
 SERIES = (BASE, TUNED, ACCENT, "#4c956c", "#b07d2b", "#66727f")
 SHAPES = ("o", "s", "^", "D", "v", "P")
+COMMENT = re.compile(r"\s*<!--.*?-->", re.DOTALL)
 WIDTH = 6.7
 """Inches: the text column of the page."""
 SETTINGS: dict[str, Any] = {
@@ -82,13 +84,13 @@ def canvas(rows: int = 1, columns: int = 1, height: float = 2.5, **options: Any)
 
 
 def svg_of(figure: Figure) -> str:
-    """The figure as SVG; no date, letters as outlines."""
+    """The figure as SVG; no date, letters as outlines, and no comments: those would hold the texts again."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     FigureCanvasSVG(figure)
     target = io.StringIO()
     figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
-    return target.getvalue()
+    return COMMENT.sub("", target.getvalue())
 
 
 def short(text: str, longest: int = 34) -> str:

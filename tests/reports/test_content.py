@@ -238,6 +238,15 @@ def test_the_outcome_of_an_attack_stands_first(copied: Callable[[str], Path], ed
         )
 
 
+def test_adapters_and_what_was_allowed_are_named(copied: Callable[[str], Path], edits: Any) -> None:
+    run = copied("train")
+    fields = {"adapter": {"reference": "org/lora", "binds_to": None}, "pickled": True, "quantisation": "Q4_1"}
+    edits.change(run / "manifest.json", lambda found: found["base"].update(fields))
+    said = words(next(s for s in report_of(evidence_of(run)).sections if s.name == "identity"))
+    for text in ("org/lora", "does not say which base", "pickled weights", "quantised Q4_1"):
+        assert text in said
+
+
 def test_a_huge_document_is_refused(copied: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reports.ledger.LARGEST_DOCUMENT", 100)
     with pytest.raises(RunFolderError, match="an audit writes far less"):
