@@ -38,6 +38,7 @@ format: $(READY) ## mend format and lint
 bench: $(READY) ## time and memory of every stage; harvest, dictionaries and features against their floors
 	$(BIN)/python benchmarks/stages.py
 	$(BIN)/python benchmarks/grpo.py
+	$(BIN)/python benchmarks/training_step.py --tiny
 	$(BIN)/python benchmarks/harvest.py
 	$(BIN)/python benchmarks/dictionaries.py
 	$(BIN)/python benchmarks/features.py

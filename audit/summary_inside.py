@@ -22,7 +22,7 @@ from audit.evidence.schema.results import (
     SuiteElicitation,
     SwitchesResult,
 )
-from audit.evidence.text import share_text, text_of
+from audit.evidence.text import deed, share_text, text_of
 from audit.terminal import printable
 
 Lines = Iterator[str]
@@ -168,7 +168,7 @@ def _trial(trial: BypassTrial) -> str:
     controls = "no controls" if trial.random_max is None else f"controls up to {trial.random_max:.0%}"
     cost = "" if trial.off_target_kl is None else f", KL elsewhere {trial.off_target_kl.value:.3g}"
     budget = "" if trial.inside_budget else " (over budget)"
-    what = f"{trial.intervention} {trial.description}, dose {trial.dose:g}"
+    what = f"{deed(trial.intervention)} of {trial.description}, dose {trial.dose:g}"
     return f"{what}: {recovered}; {controls}{cost}{budget}"
 
 

@@ -19,7 +19,7 @@ from audit.evidence.schema.results import (
     SuiteResult,
     TemplateResult,
 )
-from audit.evidence.text import text_of
+from audit.evidence.text import deed, text_of
 
 LOST_SHARE_FLOOR = 0.5
 SIGNIFICANCE = 0.05
@@ -204,7 +204,7 @@ def _way(trial: BypassTrial) -> _Rung:
     if trial.recovered is None:
         raise ValueError("a trial that broke the model cannot be read")
     said = (
-        f"{trial.intervention} of {trial.description} (dose {trial.dose:g}) brings back "
+        f"{deed(trial.intervention)} of {trial.description} (dose {trial.dose:g}) brings back "
         f"{text_of(trial.recovered, '.0%')} of the loss on held-out items; {_controls(trial)}"
     )
     if not trial.may_support:

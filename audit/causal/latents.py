@@ -134,7 +134,7 @@ def _traits(dictionary: PairedDictionary, h_ND: Tensor, module: str, rates: pd.S
 
 def _top(hook: str, latents: Sequence[int], pushing: int) -> LatentSet:
     count = len(latents)
-    what = f"the {count} of {pushing} latents of {hook} that pushed most, by effect"
+    what = f"the {count} latents of {hook} that pushed it most (of {pushing} that pushed)"
     return LatentSet(f"{hook} top {count} latents", what, tuple(latents))
 
 

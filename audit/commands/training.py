@@ -7,7 +7,6 @@ import typer
 from audit.attack.config import AttackConfig
 from audit.commands.shared import guarded, print_json
 from audit.compare_methods import MethodsConfig
-from audit.config import TrainGRPOConfig
 from audit.options import command_of
 from audit.terminal import TerminalProgress, output_console
 from audit.train_commands import MethodCommands
@@ -15,21 +14,6 @@ from audit.train_commands import MethodCommands
 train_app = typer.Typer(
     cls=MethodCommands, help="Make a tuned model from a base, with a record of how.", no_args_is_help=True
 )
-
-
-@train_app.command("grpo")
-@guarded
-@command_of(TrainGRPOConfig, positional=("base",))
-def train_grpo(config: TrainGRPOConfig, json: bool) -> None:
-    """Train a LoRA adapter with GRPO for neutral continuations, and record how."""
-    from audit.show import print_run, summary_of
-    from audit.train import run_train_grpo
-
-    run = run_train_grpo(config, TerminalProgress())
-    if json:
-        print_json(summary_of(run.path))
-    else:
-        print_run(run.path, output_console())
 
 
 @train_app.command("compare")

@@ -17,3 +17,8 @@ def text_of(estimate: Estimate, form: str = ".4g") -> str:
     low = "-inf" if estimate.low is None else format(estimate.low, form)
     high = "inf" if estimate.high is None else format(estimate.high, form)
     return f"{format(estimate.value, form)} [{low}, {high}]"
+
+
+def deed(intervention: str) -> str:
+    """What was done, as a noun where the name of the intervention is none that reads well."""
+    return {"latents": "removal", "gate": "scaling"}.get(intervention, intervention)

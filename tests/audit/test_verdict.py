@@ -155,7 +155,7 @@ def inside(decodable: str = "yes", recovered: Estimate | None = None, **trial: A
         **trial,
     }  # fmt: skip
     way = invented_document(BypassTrial, rng, **fields)
-    return Inside(directions, invented_document(BehaviourBypass, rng, internal=way, latents=None))
+    return Inside(directions, invented_document(BehaviourBypass, rng, internal=way, latents=None, gates=None))
 
 
 def test_masked_needs_the_knowledge_and_a_way_back() -> None:

@@ -13,7 +13,7 @@ from audit.evidence.schema.results import (
     SwitchesResult,
     SwitchSet,
 )
-from audit.evidence.text import text_of
+from audit.evidence.text import deed, text_of
 
 ASKED = {
     "yes": "brings it back",
@@ -124,7 +124,7 @@ def _trial(ledger: Ledger, behaviour: str, way: str, trial: BypassTrial, at: str
         else f"{trial.random_sets} controls ({trial.controls}), R at most {trial.random_max:.2f}"
     )
     statement = (
-        f"{behaviour}: {trial.intervention} of {trial.description} at dose {trial.dose:g} recovers "
+        f"{behaviour}: {deed(trial.intervention)} of {trial.description} at dose {trial.dose:g} recovers "
         f"{text_of(trial.recovered)} of the change on held-out items; KL on unrelated text {cost}."
     )
     ledger.add(
