@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := runs/demo
 
-.PHONY: help demo test test-fast check format bench docs miniatures browser clean
+.PHONY: help demo test test-fast check format bench bench-kernels docs miniatures browser clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ bench: $(READY) ## time and memory of every stage; harvest, dictionaries and fea
 	$(BIN)/python benchmarks/features.py
 	$(BIN)/python benchmarks/dashboard.py
 	$(BIN)/python benchmarks/report.py
+
+bench-kernels: $(READY) ## sparse encode, decode and backward beside rivals; on a GPU where there is one
+	$(BIN)/python kernels/benchmarks/run.py
 
 docs: $(READY) ## print the reference pages that are made from the code
 	$(BIN)/python -m audit.evidence.reference docs/run_folder.md
