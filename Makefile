@@ -43,7 +43,7 @@ bench: $(READY) ## time and memory of every stage; harvest, dictionaries and fea
 	$(BIN)/python benchmarks/dictionaries.py
 	$(BIN)/python benchmarks/features.py
 	$(BIN)/python benchmarks/dashboard.py
-	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/report.py --suites 6
 
 bench-kernels: $(READY) ## sparse encode, decode and backward beside rivals; on a GPU where there is one
 	$(BIN)/python kernels/benchmarks/run.py
