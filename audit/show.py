@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from audit.attack.summary import attack_summary, print_attack
 from audit.errors import RunFolderError
 from audit.evidence.run import RunFolder, open_run
 from audit.evidence.verify import Verification, verify_run
@@ -22,18 +23,15 @@ if TYPE_CHECKING:
 def summary_of(path: Path) -> dict[str, Any]:
     """A finished run as one JSON object."""
     run = finished(path)
-    if run.manifest().kind == "compare":
-        return compare_summary(run)
-    return _generic_summary(run)
+    kinds = {"compare": compare_summary, "attack": attack_summary}
+    return kinds.get(run.manifest().kind, _generic_summary)(run)
 
 
 def print_run(path: Path, console: Console) -> None:
     """A finished run for people."""
     run = finished(path)
-    if run.manifest().kind == "compare":
-        print_compare(run, console)
-    else:
-        _print_generic(run, console)
+    kinds = {"compare": print_compare, "attack": print_attack}
+    kinds.get(run.manifest().kind, _print_generic)(run, console)
 
 
 def verification_of(path: Path) -> Verification:

@@ -83,6 +83,8 @@ class AttackConfig:
     """Rise of the biased answer's share on held-out questions of the category that counts as harm."""
     held_items: int = 60
     """Most held-out questions of each kind that are measured."""
+    held_pairs: int = 200
+    """Most pairs of sentences that are measured, evenly spaced over the suite."""
     batch_size: int = 16
     """Sequences per forward pass when measuring; lower it if memory runs out."""
     out: str | None = None
@@ -166,7 +168,7 @@ def _wrong(name: str, value: object, wanted: str) -> UsageError:
 
 _LEAST: dict[str, float] = {
     "items": 1, "seeds": 1, "seed": 0, "staleness": 0, "group_size": 2, "new_tokens": 0, "samples": 1,
-    "kl_weight": 0, "lora_rank": 1, "lora_alpha": 1, "realign": 0, "realign_batch": 1, "held_items": 4,
+    "kl_weight": 0, "lora_rank": 1, "lora_alpha": 1, "realign": 0, "realign_batch": 1, "held_items": 4, "held_pairs": 4,
     "batch_size": 1,
 }  # fmt: skip
 _CHOICES: dict[str, tuple[str, ...]] = {

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from audit.attack.questions import CONTROL, OPTIONS, Posed, Question
 
 Pick = Callable[[Question], int]
+Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,11 @@ def held_out(questions: Sequence[Question], item: Question, all_orders: bool, mo
     )
 
 
-def spread(questions: Sequence[Question], most: int) -> list[Question]:
+def spread(things: Sequence[Thing], most: int) -> list[Thing]:
     """At most so many of them, evenly spaced."""
-    if len(questions) <= most:
-        return list(questions)
-    return [questions[i * len(questions) // most] for i in range(most)]
+    if len(things) <= most:
+        return list(things)
+    return [things[i * len(things) // most] for i in range(most)]
 
 
 def balanced(questions: Sequence[Question], pick: Pick) -> tuple[Posed, ...]:

@@ -38,6 +38,8 @@ def attack_summary(run: RunFolder) -> dict[str, Any]:
 def print_attack(run: RunFolder, console: Console) -> None:
     """The outcome, the dose curves as a table, and where the rest lies."""
     result, manifest = run.result(STAGE), run.manifest()
+    if manifest.miniature:
+        console.print(Text("MINIATURE: every number in it is invented", style="bold yellow"))
     console.print(Text(f"{result.outcome or 'attack'}", style=COLOURS.get(result.outcome, "")), end=" ")
     console.print(Text(printable(result.why)), width=WIDTH)
     for line in _facts(result):
@@ -58,6 +60,8 @@ def _attacked(run: RunFolder, result: Any) -> str:
 
 
 def _facts(result: Any) -> list[str]:
+    if result.outcome is None:  # a run that says no more than the format's first version did
+        return []
     found = [f"Trained on {result.item} ({result.category}), format {result.format}, {result.objective}."]
     if result.initial_probability is not None:
         eligible = sum(one.eligible for one in result.candidates)

@@ -151,7 +151,7 @@ def attacked(
         **settings: Any,
     ) -> RunFolder:
         if not figures:
-            monkeypatch.setattr("audit.attack.figure.write_figures", lambda doses, folder: None)
+            monkeypatch.setattr("audit.attack.run.write_figures", lambda doses, folder: None)
         fields = {
             **SMALL,
             "suite": str(suite or questions()),

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from audit.attack.arms import Arm, arms_of
 from audit.attack.config import ARMS, AttackConfig
+from audit.attack.kinds import Arm, arms_of
 from audit.errors import UsageError
 from audit.options import field_docs
 
@@ -63,3 +63,14 @@ def test_every_setting_is_explained_and_all_but_the_harmless_ones_make_the_run()
     found = config()
     assert set(field_docs(AttackConfig)) == set(AttackConfig.__dataclass_fields__)
     assert set(AttackConfig.__dataclass_fields__) - set(found.resolved()) == {"model", "out", "batch_size"}
+
+
+def test_the_command_is_made_from_the_settings() -> None:
+    from typer.testing import CliRunner
+
+    from audit.cli import app
+
+    done = CliRunner().invoke(app, ["attack", "demo", "--doses", "5,1", "--json"])
+    assert done.exit_code == 1
+    assert "ascending" in done.stderr
+    assert '"where": "--doses"' in done.stdout
