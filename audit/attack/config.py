@@ -168,8 +168,8 @@ def _wrong(name: str, value: object, wanted: str) -> UsageError:
 
 _LEAST: dict[str, float] = {
     "items": 1, "seeds": 1, "seed": 0, "staleness": 0, "group_size": 2, "new_tokens": 0, "samples": 1,
-    "kl_weight": 0, "lora_rank": 1, "lora_alpha": 1, "realign": 0, "realign_batch": 1, "held_items": 4, "held_pairs": 4,
-    "batch_size": 1,
+    "kl_weight": 0, "lora_rank": 1, "lora_alpha": 1, "realign": 0, "realign_batch": 1,
+    "held_items": 4, "held_pairs": 4, "batch_size": 1,
 }  # fmt: skip
 _CHOICES: dict[str, tuple[str, ...]] = {
     "format": ("auto", "choice", "cot"),
