@@ -40,7 +40,7 @@ SUFFIX = {DIRECTIONS: "safetensors", GATES: "json"}
 NO_CONCEPT = "the model's own direction was not enlarged: the suite has no concept texts"
 NO_GATES = "sparse gates were not learned: the preset {preset} has no steps for them"
 FEWER_CONTROLS = 3
-"""Controls of a revert in the preset quick; a revert is no evidence that the wiring is intact."""
+"""Controls of reverts and of latents in the preset quick, which is a demonstration."""
 
 
 @dataclass
@@ -114,13 +114,14 @@ class BypassInputs:
 
         config, preset = self.audit.config, self.audit.preset
         sets = preset.random_sets
+        fewer = min(sets, FEWER_CONTROLS) if config.preset == "quick" else sets
         return Effort(
             fit_items=FIT_ITEMS[config.preset],
             random_sets={
                 "internal": sets,
-                "latents": sets,
+                "latents": fewer,
                 "gates": sets,
-                "revert": min(sets, FEWER_CONTROLS) if config.preset == "quick" else sets,
+                "revert": fewer,
                 "reading_base": 0,
             },
             draws=preset.draws,
