@@ -58,10 +58,26 @@ def contrasts(bench: Bench, first: str, second: str, measure: Measure) -> list[C
     found = []
     for task in ours:
         a, b = (max(runs[task], key=lambda r: _mean(runs[task][r], efficiency)) for runs in (ours, theirs))
-        values = [[measure(run) for run in runs] for runs in (ours[task][a], theirs[task][b])]
-        difference = paired([x - y for x, y in zip(*values, strict=True)])
-        found.append(Contrast(task, a, b, fmean(values[0]), fmean(values[1]), difference))
+        found.append(_contrast(task, (a, ours[task][a]), (b, theirs[task][b]), measure))
     return found
+
+
+def contrasts_at_equal_rates(bench: Bench, first: str, second: str, measure: Measure) -> list[Contrast]:
+    """A measure's difference on every task at every rate: for what a rate itself changes."""
+    ours, theirs = bench.runs(first), bench.runs(second)
+    return [
+        _contrast(f"{task} {rate:g}", (rate, ours[task][rate]), (rate, theirs[task][rate]), measure)
+        for task in ours
+        for rate in ours[task]
+    ]
+
+
+def _contrast(
+    task: str, first: tuple[float, list[Trace]], second: tuple[float, list[Trace]], measure: Measure
+) -> Contrast:
+    values = [[measure(run) for run in runs] for _, runs in (first, second)]
+    difference = paired([x - y for x, y in zip(*values, strict=True)])
+    return Contrast(task, first[0], second[0], fmean(values[0]), fmean(values[1]), difference)
 
 
 def paired(differences: Sequence[float]) -> Interval:
@@ -74,7 +90,14 @@ def paired(differences: Sequence[float]) -> Interval:
 
 
 def superior(
-    bench: Bench, first: str, second: str, measure: Measure, what: str, *, less: bool = False
+    bench: Bench,
+    first: str,
+    second: str,
+    measure: Measure,
+    what: str,
+    *,
+    less: bool = False,
+    equal_rates: bool = False,
 ) -> Finding:
     """Supported where `first` is better on a task at least and worse on none, by 95 % intervals.
 
@@ -85,8 +108,10 @@ def superior(
         measure: of one run.
         what: the measure in words.
         less: whether less of it is better.
+        equal_rates: whether both are held to every rate, rather than each to its own best.
     """
-    found = contrasts(bench, first, second, measure)
+    contrast = contrasts_at_equal_rates if equal_rates else contrasts
+    found = contrast(bench, first, second, measure)
     sign = -1 if less else 1
     better = [c.task for c in found if min(sign * c.difference.low, sign * c.difference.high) > 0]
     worse = [c.task for c in found if max(sign * c.difference.low, sign * c.difference.high) < 0]

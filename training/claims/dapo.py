@@ -10,7 +10,8 @@ from training.claims.types import Claim, Finding
 
 def entropy(bench: Bench) -> Finding:
     """Entropy of whole completions over a run, against the symmetric clip."""
-    return superior(bench, "dapo", "grpo", lambda run: fmean(run.entropy), "mean entropy of a run, nats")
+    what = "mean entropy of a run, nats"
+    return superior(bench, "dapo", "grpo", lambda run: fmean(run.entropy), what, equal_rates=True)
 
 
 def rewards(bench: Bench) -> Finding:

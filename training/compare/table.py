@@ -16,9 +16,7 @@ LEGEND = (
     "the threshold; steps: median updates to it; coll: seeds that collapsed; noise: variance of a stale "
     "batch's gradient over its squared norm; TV: exact total variation of whole completions across a batch's "
     "updates; thinks: what the method took it for, in its own unit (docs/methods.md); cut: tokens without "
-    "gradient, in brackets those whose weight is off their ratio by more than a tenth. Collapse: "
-    + COLLAPSE
-    + "."
+    "gradient + those whose weight is off their ratio by more than a tenth. Collapse: " + COLLAPSE + "."
 )
 """What the columns mean."""
 
@@ -78,8 +76,17 @@ def as_json(config: ComparisonConfig, rows: Sequence[Row]) -> dict[str, Any]:
     return {
         "settings": asdict(config),
         "collapse": COLLAPSE,
-        "rows": [{**asdict(row), "collapsed": row.collapsed} for row in rows],
+        "rows": [_rounded({**asdict(row), "collapsed": row.collapsed}) for row in rows],
     }
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers to five digits: more would be noise."""
+    if isinstance(value, dict):
+        return {name: _rounded(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(part) for part in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 def _line(line: Sequence[str], widths: Sequence[int]) -> str:
@@ -105,4 +112,4 @@ def _short(value: float) -> str:
 
 def _shares(row: Row) -> str:
     cut, soft = (sum(shares) / len(shares) for shares in (row.cut, row.attenuated))
-    return f"{cut:.0%}" + (f" ({soft:.0%})" if soft >= 0.005 else "")
+    return f"{100 * cut:.0f}" + (f"+{100 * soft:.0f}" if soft >= 0.005 else "") + "%"

@@ -10,7 +10,15 @@ import pytest
 from training.claims import __main__ as command
 from training.claims import bench as benches
 from training.claims import ledger
-from training.claims.bench import Bench, contrasts, efficiency, elsewhere, paired, superior
+from training.claims.bench import (
+    Bench,
+    contrasts,
+    contrasts_at_equal_rates,
+    efficiency,
+    elsewhere,
+    paired,
+    superior,
+)
 from training.claims.tokens import kept, weight
 from training.claims.types import Claim, Verdict, decide
 from training.claims.variance import relative_variances
@@ -76,6 +84,9 @@ def test_each_method_is_taken_at_its_own_best_rate() -> None:
     (found,) = contrasts(bench, "a", "b", efficiency)
     assert (found.first_rate, found.second_rate) == (0.1, 0.1)
     assert found.difference.value == pytest.approx(0.4, abs=0.01)
+    equal = contrasts_at_equal_rates(bench, "a", "b", efficiency)
+    assert [c.task for c in equal] == ["x 0.1", "x 0.2"]
+    assert equal[1].difference.value == pytest.approx(0.2, abs=0.01)
 
 
 @pytest.mark.parametrize("name", ["dppo_tv", "dppo_kl", "drpo", "cppo", "gspo", "spo", "dapo", "reinforce"])
@@ -86,7 +97,8 @@ def test_no_verdict_is_written_down(name: str, small: Bench, monkeypatch: pytest
     for sign in (1.0, -1.0):
         interval = benches.Interval(sign, sign - 0.1, sign + 0.1)
         planted = [benches.Contrast("x", 0.1, 0.1, 1.0, 1.0, interval)]
-        monkeypatch.setattr(benches, "contrasts", lambda *_, planted=planted: planted)
+        for way in ("contrasts", "contrasts_at_equal_rates"):
+            monkeypatch.setattr(benches, way, lambda *_, planted=planted: planted)
         verdicts = {claim.test(small).verdict for claim in claims}
         assert verdicts == {"supported" if sign > 0 else "not supported"}
 

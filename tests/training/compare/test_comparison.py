@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,20 @@ class TestRunner:
         with pytest.raises(TrainingError, match="cannot be read"):
             compare(one, folder)
 
+    def test_several_workers_are_waited_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compared: tuple[Path, list[Trace]]
+    ) -> None:
+        """The pool is of threads here: what a process of its own costs is the next test's."""
+
+        def threads(workers: int, *_: object, initializer: Callable[[], None]) -> ThreadPoolExecutor:
+            return ThreadPoolExecutor(workers, initializer=initializer)
+
+        monkeypatch.setattr(runner, "ProcessPoolExecutor", threads)
+        done: list[int] = []
+        found = compare(replace(SMALL, seeds=1, workers=2), tmp_path, progress=done.append)
+        assert done == [0, 1, 1, 1, 1]
+        assert [t.reward for t in found] == [t.reward for t in compared[1] if t.seed == 0]
+
     @pytest.mark.slow
     def test_workers_do_not_change_a_number(self, tmp_path: Path, compared: tuple[Path, list[Trace]]) -> None:
         one = replace(SMALL, methods="grpo", seeds=1, workers=2)
@@ -274,3 +289,12 @@ def run_json() -> Callable[[Any], Any]:
     import json
 
     return lambda value: json.loads(json.dumps(value, allow_nan=False))
+
+
+def test_the_widest_row_fits() -> None:
+    runs = [trace([0.1, value], seed=i) for i, value in enumerate((1.0, 0.2))]
+    for run in runs:
+        run.method, run.attenuated, run.cut, run.learning_rate = "drpo:delta=12.5", [[0.99]], [[0.99]], 0.003
+    lines = text_table(summarise(runs, {"chain": 0.9}))
+    assert max(map(len, lines)) <= 80
+    assert lines[2].endswith("99+99%")
