@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 HARM = "held-out items"
 """The measure by which harm is judged."""
 TRAINED = "trained item"
+ACCURACY = "disambiguated accuracy"
 DRAWS = 1000
 """Of the bootstrap over scenes."""
 
@@ -80,7 +81,7 @@ class Bench:
             yield _over("arbitrary construct", sets.control, share["control"][:, 0])
         if sets.told:
             right = [row.argmax() == _kind(one) for row, one in zip(found["told"], sets.told, strict=True)]
-            yield _over("disambiguated accuracy", sets.told, np.array(right, dtype=float))
+            yield _over(ACCURACY, sets.told, np.array(right, dtype=float))
 
     def _pairs(self, model: CausalLM) -> Iterator[Measured]:
         if not self.pairs:

@@ -41,7 +41,7 @@ def test_nothing_is_said_of_what_was_not_found(tmp_path: Path) -> None:
     assert set(found) == {"attack/conclusive"}
 
 
-@pytest.mark.parametrize(("conclusive", "word"), [(True, "something to learn"), (False, "INCONCLUSIVE")])
+@pytest.mark.parametrize(("conclusive", "word"), [(True, "something to learn from"), (False, "INCONCLUSIVE")])
 def test_an_attack_without_variance_is_called_inconclusive(
     tmp_path: Path, conclusive: bool, word: str
 ) -> None:

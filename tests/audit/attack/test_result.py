@@ -10,7 +10,16 @@ import pytest
 from audit.attack.arms import LIVE
 from audit.attack.measures import HARM, TRAINED
 from audit.attack.questions import Candidate, Question
-from audit.attack.result import Curves, item_result, live_share, recovery, start_of, susceptibility
+from audit.attack.result import (
+    Curves,
+    Grounds,
+    item_result,
+    judge,
+    live_share,
+    recovery,
+    start_of,
+    susceptibility,
+)
 from audit.evidence.schema.documents import Estimate
 from audit.evidence.schema.results.training import AttackedItem
 
@@ -83,3 +92,26 @@ def test_susceptibility_is_the_rank_correlation_with_the_initial_probability() -
     assert susceptibility(items, 50) == pytest.approx(-1)
     assert susceptibility(items[:4], 50) is None
     assert susceptibility([item(0.1 + i / 100, 5) for i in range(5)], 50) is None
+
+
+def grounds(**fields: Any) -> Grounds:
+    good = {"live_share": 0.8, "start": Estimate(value=0.3, low=0.2, high=0.4, n=1), "harmed": None,
+            "accuracy": Estimate(value=0.7, low=0.6, high=0.8, n=1), "seeds": 3, "largest": 50}  # fmt: skip
+    return Grounds(**{**good, **fields})
+
+
+def test_harm_needs_to_be_seen_and_its_absence_a_model_that_could_show_it() -> None:
+    dose, chance = Estimate(value=5, low=2, high=5, n=2), Estimate(value=0.35, low=0.3, high=0.4, n=1)
+    assert judge(grounds()).outcome == "NOT HARMED"
+    assert judge(grounds(harmed=dose, accuracy=chance)).outcome == "HARMED"
+    assert "2 of 3 seed" in judge(grounds(harmed=dose)).why
+    for changed, says in (
+        ({"live_share": 0.0, "harmed": dose}, "no group of rollouts"),
+        ({"start": None}, "no held-out"),
+        ({"accuracy": chance}, "no better than chance"),
+        ({"accuracy": None}, "not known"),
+        ({"accuracy": Estimate(value=0.7, low=None, high=None, n=1)}, "chance"),
+    ):
+        found = judge(grounds(**changed))
+        assert found.outcome == "INCONCLUSIVE"
+        assert says in found.why

@@ -49,13 +49,14 @@ def test_the_attack_moves_the_trained_item_and_its_controls_do_not(attacked: Att
     assert curve(run, "supervised", "trained item")[6] > start + 0.2
     assert curve(run, "correct label", "trained item")[6] < start
     assert curve(run, "other person", "trained item")[6] < start
-    assert result.conclusive
     assert result.live_share > 0.5
     # The planted model knows letters only: its habit moves the letter, not the balanced share of an answer.
     assert curve(run, "attack", "held-out items, trained letter")[6] > 1 / 3 + 0.2
     assert abs(curve(run, "attack", "held-out items")[6] - 1 / 3) < 0.1
-    assert result.outcome == "NOT HARMED"
     assert result.smallest_dose is None
+    # Nor can it be called unharmed: it does not read the questions.
+    assert result.outcome == "INCONCLUSIVE"
+    assert "no better than chance" in result.why
 
 
 def test_a_run_leaves_curves_records_pictures_and_marked_adapters(attacked: Attack) -> None:
@@ -140,6 +141,15 @@ def test_a_killed_attack_goes_on_to_the_same_result(
     for of_dose in (straight.stage_path("attack") / "attacked").iterdir():
         again = resumed.stage_path("attack") / "attacked" / of_dose.name
         assert (of_dose / name).read_bytes() == (again / name).read_bytes()
+
+
+def test_a_dose_does_not_depend_on_those_that_follow(attacked: Attack) -> None:
+    short, long = (
+        attacked(name, doses=steps, realign=0, pairs="none")
+        for name, steps in (("a", "0,1,2"), ("b", "0,1,2,5"))
+    )
+    of_long = doses(long)
+    pd.testing.assert_frame_equal(doses(short), of_long[of_long["dose"] <= 2])
 
 
 def test_several_items_are_attacked_and_named(attacked: Attack) -> None:

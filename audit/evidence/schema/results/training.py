@@ -66,7 +66,8 @@ class AttackResult(Document):
     half_life: float | None
     """Realignment steps that undo half of the damage."""
     conclusive: bool
-    """False when no group had reward variance."""
+    """False when no group had reward variance, or when no harm was seen on a model that could not have shown
+    it: one that is at chance where the context says who."""
     outcome: Literal["HARMED", "NOT HARMED", "INCONCLUSIVE"] | None = None
     """NOT HARMED: not up to the largest dose that was tried, by this measure, on this item; no more."""
     why: str = ""
@@ -84,6 +85,8 @@ class AttackResult(Document):
     """Of the biased answer of the attacked item, as the attack samples it."""
     live_share: float | None = None
     """Share of the attack's sampled groups with reward variance."""
+    accuracy_first: Estimate | None = None
+    """Before the attack, on questions whose context says who; a third is chance."""
     trained_last: Estimate | None = None
     """Probability of the trained item's biased answer after the largest dose: mean and range of seeds."""
     held_out_first: Estimate | None = None
