@@ -40,8 +40,8 @@ def print_attack(run: RunFolder, console: Console) -> None:
     result, manifest = run.result(STAGE), run.manifest()
     if manifest.miniature:
         console.print(Text("MINIATURE: every number in it is invented", style="bold yellow"))
-    console.print(Text(f"{result.outcome or 'attack'}", style=COLOURS.get(result.outcome, "")), end=" ")
-    console.print(Text(printable(result.why)), width=WIDTH)
+    outcome = (result.outcome or "attack", COLOURS.get(result.outcome, ""))
+    console.print(Text.assemble(outcome, " ", printable(result.why)), width=WIDTH)
     for line in _facts(result):
         console.print(Text(printable(line)), width=WIDTH)
     console.print(curves(run.table(STAGE, "attack_doses")), width=WIDTH)
