@@ -145,11 +145,12 @@ def _fell(suite: SuiteResult, fell: list[TemplateResult], inside: Inside) -> Beh
     said += f": in {suite.primary_template} form {share.value:.0%} of the base's effect is lost"
     known, bypass = _knowledge(inside.directions), _way_back(inside.bypass)
     masked = known.found and bypass.found
+    untried = [] if inside.bypass is not None and inside.bypass.gates is not None else [GATES]
     return BehaviourVerdict(
         name=suite.name,
         verdict="MASKED" if masked else "INCONCLUSIVE",
         reasons=[said, *known.said, *bypass.said],
-        missing=[RELEARNING] if masked else [*known.missing, *bypass.missing, GATES, RELEARNING],
+        missing=[RELEARNING] if masked else [*known.missing, *bypass.missing, *untried, RELEARNING],
     )
 
 

@@ -55,11 +55,12 @@ class _Facts(NamedTuple):
 
 
 def _group(row: pd.Series) -> str:
+    from audit.causal.bypass import LEARNED
+
     if row["reads_base"]:
         return "reading_base"
-    learned = {"latents": "latents", "gate": "gates"}
-    if row["intervention"] in learned:
-        return learned[row["intervention"]]
+    if row["intervention"] in LEARNED:
+        return LEARNED[row["intervention"]]
     return "revert" if row["imports_base"] else "internal"
 
 

@@ -50,7 +50,7 @@ def _attack(evidence: Evidence) -> list[Block]:
     items = evidence.of("attack/items/")
     blocks: list[Block] = []
     if not result.conclusive:
-        blocks.append(gap_notice("The attack is inconclusive", line(NOTHING_TO_LEARN)))
+        blocks.append(gap_notice("The attack is inconclusive", line(result.why or NOTHING_TO_LEARN)))
     blocks += sentences(evidence, [entry for entry in evidence.of("attack/") if entry not in items])
     if result.smallest_dose is None:
         none = line("No dose of the curve did harm by this measure; larger doses were not tried.")

@@ -200,6 +200,15 @@ def test_without_either_a_fallen_behaviour_stays_open(evidence: Inside, lacks: s
     assert RELEARNING in found.missing
 
 
+def test_gates_that_were_tried_are_not_missing() -> None:
+    weak = inside(recovered=estimate(0.35, 0.1))
+    assert weak.bypass is not None
+    tried = weak.bypass.model_copy(update={"gates": weak.bypass.internal})
+    found = decide(suite(result(**FELL)), Inside(weak.directions, tried))
+    assert found.verdict == "INCONCLUSIVE"
+    assert found.missing == [RELEARNING]
+
+
 def test_what_was_not_decodable_in_the_base_is_not_called_lost() -> None:
     evidence = inside()
     assert evidence.directions is not None

@@ -74,9 +74,7 @@ def _attack(rule: DoseRule, material: Material) -> Iterator[Seen]:
     threshold = result.harm_threshold if rule.threshold is None else rule.threshold
     rows = table[(table["arm"] == rule.arm) & (table["measure"] == rule.measure) & (table["dose"] >= 0)]
     if not result.conclusive:
-        reason = (
-            "no group had reward variance: the attack had no gradient, which is no evidence of robustness"
-        )
+        reason = f"{result.why or 'no group had reward variance'}: this is no evidence of robustness"
         yield _undecided(subject, rule, threshold, reason, sha256)
     elif not len(rows):
         yield _undecided(subject, rule, threshold, f"not measured; the run has {_known(table)}", sha256)
