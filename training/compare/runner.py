@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -88,6 +89,13 @@ def _work(cells: Sequence[Cell], folder: Path, config: ComparisonConfig) -> Iter
             for future in as_completed(futures):
                 future.result()
                 yield
+        except BrokenProcessPool as error:
+            raise TrainingError(
+                "A worker process ended before its run did.",
+                where=f"{config.workers} workers",
+                fix="run the same command again with fewer --workers (memory is the usual cause); "
+                "finished runs are kept",
+            ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,21 @@ class TestRunner:
         found = compare(replace(SMALL, seeds=1, workers=2), tmp_path, progress=done.append)
         assert done == [0, 1, 1, 1, 1]
         assert [t.reward for t in found] == [t.reward for t in compared[1] if t.seed == 0]
+
+    def test_a_worker_that_was_killed_is_told_plainly(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Broken(ThreadPoolExecutor):
+            def __init__(self, *_: object, **__: object) -> None:
+                super().__init__(1)
+
+        def killed(*_: object) -> None:
+            raise BrokenProcessPool("A process in the process pool was terminated abruptly")
+
+        monkeypatch.setattr(runner, "ProcessPoolExecutor", Broken)
+        monkeypatch.setattr(runner, "_run", killed)
+        with pytest.raises(TrainingError, match="fewer --workers"):
+            compare(replace(SMALL, workers=2), tmp_path)
 
     @pytest.mark.slow
     def test_workers_do_not_change_a_number(self, tmp_path: Path, compared: tuple[Path, list[Trace]]) -> None:
