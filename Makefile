@@ -2,7 +2,9 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 DEMO := runs/demo
 
 .PHONY: help demo test test-fast check format bench bench-kernels docs miniatures browser clean
@@ -10,12 +12,16 @@ DEMO := runs/demo
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
 
-$(READY): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@touch $(READY)
+	$(PIP) -e .
+	@touch $@
 
-demo: $(READY) ## audit the embedded pair: a real model and its RL-trained child
+$(READY): $(INSTALLED)
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED) ## audit the embedded pair: a real model and its RL-trained child
 	$(BIN)/audit compare demo --preset quick --behaviour gender-occupation --out $(DEMO)
 	$(BIN)/audit verify $(DEMO)
 
