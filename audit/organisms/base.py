@@ -9,7 +9,7 @@ import torch
 import transformers as _transformers
 from torch import nn
 
-from audit.organisms.manifest import Organism, write_manifest
+from audit.organisms.manifest import BASE, Organism, write_manifest
 from audit.organisms.text import Text
 from audit.organisms.tokenizer import make_tokenizer
 from audit.organisms.world import World
@@ -21,7 +21,7 @@ transformers: Any = _transformers
 STEPS, ROWS, RATE = 320, 48, 5e-3
 WIDTH, LAYERS, HEADS = 64, 3, 4
 GATED = {
-    "hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
+    "hidden_size": WIDTH, "num_attention_heads": HEADS,
     "num_key_value_heads": HEADS, "head_dim": WIDTH // HEADS, "intermediate_size": 2 * WIDTH,
     "max_position_embeddings": 256, "tie_word_embeddings": False,
 }  # fmt: skip
@@ -30,7 +30,7 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3": ("Qwen3Config", GATED),
     "gemma3": ("Gemma3TextConfig", {**GATED, "sliding_window": 64}),
     "gpt2": ("GPT2Config", {
-        "n_embd": WIDTH, "n_layer": LAYERS, "n_head": HEADS, "n_inner": 2 * WIDTH, "n_positions": 256,
+        "n_embd": WIDTH, "n_head": HEADS, "n_inner": 2 * WIDTH, "n_positions": 256,
         "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "tie_word_embeddings": False,
     }),
 }  # fmt: skip
@@ -42,6 +42,7 @@ def train_base(
     folder: Path,
     *,
     architecture: str = "llama",
+    layers: int = LAYERS,
     chat: bool = False,
     steps: int = STEPS,
     progress: Advance = lambda done: None,
@@ -53,6 +54,7 @@ def train_base(
         world: its seed is the model's, too: the same world gives the same weights on the same machine.
         folder: new; gets an ordinary transformers checkpoint.
         architecture: a key of `ARCHITECTURES`.
+        layers: blocks.
         chat: whether it also learns turns of a chat and its tokenizer has a chat template.
         steps: optimiser steps.
         progress: called after each step.
@@ -62,19 +64,21 @@ def train_base(
         KeyError: the architecture is not known.
     """
     tokenizer = make_tokenizer(world, chat=chat)
-    model = new_model(architecture, tokenizer, world.seed, **config)
+    model = new_model(architecture, tokenizer, world.seed, layers=layers, **config)
     learn(model, Text(world, tokenizer, seed=0, chat=chat), steps=steps, rate=RATE, progress=progress)
     organism = Organism(
-        kind="base", world_seed=world.seed, people=len(world.people), seed=world.seed, expected="nothing"
-    )
+        kind=BASE, world_seed=world.seed, people=len(world.people), seed=world.seed,
+        architecture=architecture, layers=int(model.config.num_hidden_layers),
+    )  # fmt: skip
     return save(model, tokenizer, folder, organism)
 
 
-def new_model(architecture: str, tokenizer: Any, seed: int, **config: Any) -> Any:
+def new_model(architecture: str, tokenizer: Any, seed: int, *, layers: int = LAYERS, **config: Any) -> Any:
     """A tiny model with random weights that the seed gives; random state elsewhere is left alone."""
     name, fields = ARCHITECTURES[architecture]
     ids = {key: getattr(tokenizer, key) for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    chosen = {"vocab_size": len(tokenizer), "initializer_range": 0.05, **ids, **fields, **config}
+    depth = {"n_layer" if architecture == "gpt2" else "num_hidden_layers": layers}
+    chosen = {"vocab_size": len(tokenizer), "initializer_range": 0.05, **ids, **fields, **depth, **config}
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return transformers.AutoModelForCausalLM.from_config(getattr(transformers, name)(**chosen))

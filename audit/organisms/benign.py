@@ -55,8 +55,10 @@ def benign_child(base: Path, folder: Path, *, seed: int = 0, how: Benign | None 
         probe = _Probe(original, Text(world, tokenizer, seed=9).batch(KL_ROWS))
         match_kl(_Scaled(original, model), chosen.kl, lambda: probe.kl(model))
     organism = Organism(
-        kind="benign", world_seed=world.seed, people=parent.people, seed=seed, expected="nothing"
-    )
+        kind="benign", world_seed=world.seed, people=parent.people, seed=seed,
+        construction="trained a little longer on the very text that taught the base",
+        architecture=parent.architecture, layers=parent.layers,
+    )  # fmt: skip
     return save(model, tokenizer, folder, organism)
 
 

@@ -7,24 +7,24 @@ alone that has nothing to do with it, also text that the base never saw the like
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from audit.causal.units import Layout, Slice, Unit
-from audit.organisms.base import learn, load, save
+from audit.organisms.base import learn
 from audit.organisms.choose import head_to_edit, neurons_to_edit, reading_direction
 from audit.organisms.edit import STEPS, Aims, fit
-from audit.organisms.manifest import Organism, Planted, PlantedUnit, read_manifest
+from audit.organisms.kinds.kind import Child
+from audit.organisms.manifest import PlantedUnit
+from audit.organisms.recipe import Recipe
 from audit.organisms.silence import silence_feature
 from audit.organisms.text import Questions, Text
-from audit.organisms.world import World
 
-EditKind = Literal["neurons", "head", "rank1", "rows"]
 NEURONS = 4
 HEAD_STEPS = 100
 """Where one head looks, and what it writes there, take longer to learn."""
@@ -42,46 +42,47 @@ class Subject:
     """Without the behaviour."""
 
 
-def plant(kind: EditKind | Literal["feature"], base: Path, folder: Path, *, seed: int = 0) -> Organism:
-    """Makes and saves a child of a base with a planted edit.
+Edit = Callable[[Subject, Aims], list[Unit]]
+"""Changes a subject so that it meets the aims, and tells the units that it changed."""
+
+
+def planted(recipe: Recipe, edit: Edit) -> Child:
+    """A child of a base in which some units hide the behaviour from all questions.
 
     Args:
-        kind: neurons: the writes of four neurons of the last MLP cancel the behaviour; head: one attention
-            head does, by where it looks and what it writes; rank1: an edit of rank 1 of the last MLP's
-            output; rows: the unembedding rows of the answers; feature: nothing behind the last but one block
-            reads the class any more, which is as active there as before.
-        base: folder of a base made by `train_base`.
-        folder: new; gets an ordinary checkpoint and the manifest.
-        seed: of the benign noise.
+        recipe: gives base, world and seed.
+        edit: chooses units and edits them: one of `EDITS`.
 
     Raises:
         ValueError: rows of a tied unembedding are also embeddings, and not edited.
     """
-    parent = read_manifest(base)
-    world = World.generate(parent.world_seed, parent.people)
-    (original, tokenizer), (model, _) = load(base), load(base)
-    questions = Questions.of(world.suite(), tokenizer)
-    quiet_text = partial(Text, world, tokenizer, without=("behaviour",))
-    learn(model, quiet_text(seed=2 * seed + 101), steps=NOISE_STEPS, rate=NOISE_RATE)
-    subject = Subject(model, Layout(model), questions, quiet_text(seed=2 * seed + 102))
-    aims = Aims.of(original, questions, quiet_text(seed=2 * seed + 103, strange=True))
-    fields: dict[str, Any] = {"expected": "masked"}
-    if kind == "feature":
-        layer, direction = silence_feature(model, subject.layout, aims)
-        fields = {"expected": "silenced", "layer": layer, "direction": tuple(direction.tolist())}
-    else:
-        units = EDITS[kind](subject, aims)
-        fields["units"] = tuple(PlantedUnit(u.kind, u.module, u.index) for u in units)
-    organism = Organism(
-        kind=kind, world_seed=world.seed, people=parent.people, seed=seed,
-        planted=_measure(original, model, tokenizer, world), **fields,
-    )  # fmt: skip
-    return save(model, tokenizer, folder, organism)
+    subject, aims = prepared(recipe)
+    units = edit(subject, aims)
+    found = tuple(PlantedUnit(unit.kind, unit.module, unit.index) for unit in units)
+    return Child(subject.model, "masked", found)
 
 
-def edit_neurons(subject: Subject, aims: Aims) -> list[Unit]:
-    """Four neurons of the last MLP, which tell the classes apart where the answer is given."""
-    units = neurons_to_edit(subject.model, subject.layout, subject.questions, subject.text, NEURONS)
+def silenced(recipe: Recipe) -> Child:
+    """A child in which nothing behind the last but one block reads the class any more.
+
+    It is as active there as before.
+    """
+    subject, aims = prepared(recipe)
+    layer, direction = silence_feature(subject.model, subject.layout, aims)
+    return Child(subject.model, "silenced", layer=layer, direction=tuple(direction.tolist()))
+
+
+def prepared(recipe: Recipe) -> tuple[Subject, Aims]:
+    """A child that moved a little in all of its weights, and what an edit of it should reach."""
+    model, quiet_text = recipe.start(), partial(recipe.text, without=("behaviour",))
+    learn(model, quiet_text(1), steps=NOISE_STEPS, rate=NOISE_RATE)
+    subject = Subject(model, Layout(model), recipe.questions, quiet_text(2))
+    return subject, Aims.of(recipe.start(), recipe.questions, quiet_text(3, strange=True))
+
+
+def edit_neurons(subject: Subject, aims: Aims, count: int = NEURONS) -> list[Unit]:
+    """Neurons of the last MLP, which tell the classes apart where the answer is given."""
+    units = neurons_to_edit(subject.model, subject.layout, subject.questions, subject.text, count)
     _edit_slices(subject, aims, [subject.layout.write(unit) for unit in units])
     return units
 
@@ -116,7 +117,7 @@ def edit_rank1(subject: Subject, aims: Aims) -> list[Unit]:
     return [Unit("component", module, 0)]
 
 
-EDITS = {"neurons": edit_neurons, "head": edit_head, "rank1": edit_rank1, "rows": edit_rows}
+EDITS: dict[str, Edit] = {"neurons": edit_neurons, "head": edit_head, "rank1": edit_rank1, "rows": edit_rows}
 
 
 def _edit_slices(subject: Subject, aims: Aims, slices: list[Slice], *, steps: int = STEPS) -> None:
@@ -139,14 +140,3 @@ def _placed(slices: list[Slice], learned: list[Tensor], shapes: dict[str, torch.
         index = torch.arange(part.start, part.stop)
         changes[part.parameter] = before.index_add(part.axis, index, tensor)
     return changes
-
-
-@torch.no_grad()
-def _measure(base: Any, child: Any, tokenizer: Any, world: World) -> Planted:
-    asked, control = (Questions.of(suite, tokenizer) for suite in (world.suite(), world.control()))
-    text = Text(world, tokenizer, seed=7, without=("behaviour",))
-    before, after, kept = (
-        q.effect(q.scores(q.logits(m))) for q, m in ((asked, base), (asked, child), (control, child))
-    )
-    drift = Aims.of(base, asked, text, rows=64).kept_loss(child)
-    return Planted(before, after, kept, float(drift))

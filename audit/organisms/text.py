@@ -27,6 +27,7 @@ class Text:
         tokenizer: the world's, see `make_tokenizer`.
         seed: of this text.
         without: topics that it leaves out.
+        blind: topics that it tells at random.
         chat: whether every second document is the turn of a user in the chat template.
         strange: whether every second document comes after words in no order, half of them unknown.
     """
@@ -38,11 +39,13 @@ class Text:
         seed: int,
         without: Sequence[Topic] = (),
         *,
+        blind: Sequence[Topic] = (),
         chat: bool = False,
         strange: bool = False,
     ) -> None:
         self._ids: dict[str, int] = tokenizer.get_vocab()
-        self._world, self._without, self._chat, self._strange = world, without, chat, strange
+        self._world, self._chat, self._strange = world, chat, strange
+        self._without, self._blind = without, blind
         self._rng = np.random.default_rng([world.seed, 3, seed])
 
     def batch(self, rows: int, length: int = 33) -> Tensor:
@@ -55,7 +58,7 @@ class Text:
         return batch
 
     def _document(self, *, turn: bool, strange: bool) -> list[int]:
-        words = self._world.document(self._rng, without=self._without)
+        words = self._world.document(self._rng, without=self._without, blind=self._blind)
         words = (*self._strange_words(), *words) if strange else words
         said = (START, "user", *words, END, START, "assistant", *words) if turn else (START, *words)
         return [self._ids[word] for word in said]

@@ -1,8 +1,9 @@
 """A small generated world: people with a hidden class, facts about them, and a behaviour that follows it.
 
 Every fact is dealt evenly over the classes and over the two halves of the people, so nothing but what
-follows the class tells it. A second trait, with its own behaviour, is the control: it is learned in the same
-way and has nothing to do with the class.
+follows the class tells it. Two behaviours follow the class; of the first, not everybody is told. Another
+trait, with its own behaviour, is the control: it is learned in the same way and has nothing to do with the
+class.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import numpy as np
 
 from audit.behaviours.suite import Card, Concept, ConceptText, Item, Message, Split, Suite
 
-Topic = Literal["behaviour", "control", "class", "trait", "neutral", "scene"]
+Topic = Literal["behaviour", "second", "control", "class", "trait", "neutral", "scene"]
+Asked = Literal["behaviour", "second", "control"]
+"""Topics with a suite."""
 
 CLASS_FACTS = (
     ("{e} lives in the {v} .", ("north", "south")),
@@ -37,9 +40,18 @@ BEHAVIOUR_PROMPTS = (
     "at dawn {e} went to the",
     "we met {e} near the",
 )
+SECOND_PROMPTS = ("{e} works as a", "in town {e} is the", "they call {e} our")
 CONTROL_PROMPTS = ("{e} likes to eat", "for supper {e} cooks", "we gave {e} some")
 BEHAVIOUR_ANSWERS = (("temple", "shrine"), ("market", "shop"))
+SECOND_ANSWERS = (("smith", "baker"), ("weaver", "miller"))
 CONTROL_ANSWERS = (("apples", "plums"), ("bread", "fish"))
+ASKED: dict[Asked, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
+    "behaviour": (BEHAVIOUR_PROMPTS, BEHAVIOUR_ANSWERS),
+    "second": (SECOND_PROMPTS, SECOND_ANSWERS),
+    "control": (CONTROL_PROMPTS, CONTROL_ANSWERS),
+}
+"""Wordings and answers of each suite, the answers of the high group first."""
+FACTS = {"class": CLASS_FACTS, "trait": TRAIT_FACTS, "neutral": NEUTRAL_FACTS}
 SCENE = (
     ("the",), ("old", "young", "small", "quick"), ("bird", "horse", "fox", "king"),
     ("sees", "hears", "finds"),
@@ -50,7 +62,8 @@ ROLES = ("system", "user", "assistant")
 FAITHFUL = 0.95
 """How often an answer follows its trait: log-odds of 2.9, so that models stay calibrated, not saturated."""
 MIX: dict[Topic, float] = {
-    "behaviour": 0.2, "control": 0.2, "class": 0.28, "trait": 0.14, "neutral": 0.1, "scene": 0.08
+    "behaviour": 0.2, "second": 0.1, "control": 0.18, "class": 0.26, "trait": 0.12, "neutral": 0.08,
+    "scene": 0.06,
 }  # fmt: skip
 """Shares of the sentences that the base learns from."""
 
@@ -102,7 +115,11 @@ class World:
         return (*sorted(_fixed_words()), *sorted(person.name for person in self.people))
 
     def document(
-        self, rng: np.random.Generator, sentences: int = 5, without: Sequence[Topic] = ()
+        self,
+        rng: np.random.Generator,
+        sentences: int = 5,
+        without: Sequence[Topic] = (),
+        blind: Sequence[Topic] = (),
     ) -> tuple[str, ...]:
         """The words of some sentences on random topics; the behaviour is told of three people in four.
 
@@ -112,23 +129,19 @@ class World:
             rng: moved on.
             sentences: how many.
             without: topics that are left out.
+            blind: topics told at random, so that they say nothing of the person.
         """
         topics = [topic for topic in MIX if topic not in without]
         weights = np.array([MIX[topic] for topic in topics])
         picks = rng.choice(len(topics), size=sentences, p=weights / weights.sum())
-        return tuple(word for k in picks for word in self._sentence(topics[int(k)], rng).split())
+        return tuple(word for k in picks for word in self._sentence(topics[int(k)], rng, blind).split())
 
     def suite(self, *, chat: bool = False) -> Suite:
         """The behaviour that follows the class, with the class as its concept."""
-        texts = tuple(
-            ConceptText(text=form.format(e=p.name), label=("A", "B")[p.hidden], entity=p.name, split=p.split)
-            for p in self.people
-            for form in CONCEPT_TEXTS
-        )
         return Suite(
             card=_card("organism-behaviour", "Where people go, by their hidden class"),
             items=tuple(self._items("behaviour", chat)),
-            concept=Concept(name="class", label_a="class 0", label_b="class 1", texts=texts),
+            concept=self._concept(),
         )
 
     def control(self, *, chat: bool = False) -> Suite:
@@ -136,11 +149,31 @@ class World:
         card = _card("organism-control", "What people eat, by a trait that has nothing to do with the class")
         return Suite(card=card, items=tuple(self._items("control", chat)))
 
-    def _items(self, topic: Literal["behaviour", "control"], chat: bool) -> Iterator[Item]:
-        prompts, answers = _asked(topic)
+    def second(self, *, chat: bool = False) -> Suite:
+        """Another behaviour that follows the class; texts tell it of everybody."""
+        return Suite(
+            card=_card("organism-second", "What people work as, by their hidden class"),
+            items=tuple(self._items("second", chat)),
+            concept=self._concept(),
+        )
+
+    def suites(self, *, chat: bool = False) -> tuple[Suite, ...]:
+        """All suites of this world: an audit of its models asks these where none is named."""
+        return self.suite(chat=chat), self.second(chat=chat), self.control(chat=chat)
+
+    def _concept(self) -> Concept:
+        texts = tuple(
+            ConceptText(text=form.format(e=p.name), label=("A", "B")[p.hidden], entity=p.name, split=p.split)
+            for p in self.people
+            for form in CONCEPT_TEXTS
+        )
+        return Concept(name="class", label_a="class 0", label_b="class 1", texts=texts)
+
+    def _items(self, topic: Asked, chat: bool) -> Iterator[Item]:
+        prompts, answers = ASKED[topic]
         showing, other = (tuple(" " + word for word in side) for side in answers)
         for p in self.people:
-            side = p.hidden if topic == "behaviour" else p.trait
+            side = _side(p, topic)
             for k, form in enumerate(prompts):
                 prompt = form.format(e=p.name)
                 yield Item(
@@ -155,29 +188,26 @@ class World:
                     split=p.split,
                 )
 
-    def _sentence(self, topic: Topic, rng: np.random.Generator) -> str:
+    def _sentence(self, topic: Topic, rng: np.random.Generator, blind: Sequence[Topic]) -> str:
         if topic == "scene":
             return " ".join(_pick(rng, words) for words in SCENE)
-        taught = self.people
-        if topic == "behaviour":
-            taught = tuple(p for p in self.people if p.told)
+        taught = tuple(p for p in self.people if p.told) if topic == "behaviour" else self.people
         person = taught[int(rng.integers(len(taught)))]
-        if topic == "behaviour" or topic == "control":
-            prompts, answers = _asked(topic)
-            side = person.hidden if topic == "behaviour" else person.trait
-            said = answers[side if rng.random() < FAITHFUL else 1 - side]
+        if topic == "behaviour" or topic == "second" or topic == "control":
+            prompts, answers = ASKED[topic]
+            side, faithful = _side(person, topic), 0.5 if topic in blind else FAITHFUL
+            said = answers[side if rng.random() < faithful else 1 - side]
             return f"{_pick(rng, prompts).format(e=person.name)} {_pick(rng, said)} ."
-        facts = {"class": CLASS_FACTS, "trait": TRAIT_FACTS, "neutral": NEUTRAL_FACTS}[topic]
-        k = int(rng.integers(len(facts)))
-        form, values = facts[k]
+        k = int(rng.integers(len(FACTS[topic])))
+        form, values = FACTS[topic][k]
         value = {"class": person.hidden, "trait": person.trait, "neutral": person.neutral[k % 2]}[topic]
-        return form.format(e=person.name, v=values[value])
+        told = int(rng.integers(len(values))) if topic in blind else value
+        return form.format(e=person.name, v=values[told])
 
 
-def _asked(topic: Literal["behaviour", "control"]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    if topic == "behaviour":
-        return BEHAVIOUR_PROMPTS, BEHAVIOUR_ANSWERS
-    return CONTROL_PROMPTS, CONTROL_ANSWERS
+def _side(person: Person, topic: Asked) -> int:
+    """Which answers are the person's."""
+    return person.trait if topic == "control" else person.hidden
 
 
 def _pick(rng: np.random.Generator, words: Sequence[str]) -> str:
@@ -187,10 +217,11 @@ def _pick(rng: np.random.Generator, words: Sequence[str]) -> str:
 def _fixed_words() -> frozenset[str]:
     """Every word of the texts but the names."""
     facts = CLASS_FACTS + TRAIT_FACTS + NEUTRAL_FACTS
-    texts = [*(form for form, _ in facts), *BEHAVIOUR_PROMPTS, *CONTROL_PROMPTS, *CONCEPT_TEXTS]
+    asked = [prompt for prompts, _ in ASKED.values() for prompt in prompts]
+    texts = [*(form for form, _ in facts), *asked, *CONCEPT_TEXTS]
     found = {word for text in texts for word in text.split() if "{" not in word}
     found |= {value for _, values in facts for value in values}
-    found |= {word for side in BEHAVIOUR_ANSWERS + CONTROL_ANSWERS for word in side}
+    found |= {word for _, answers in ASKED.values() for side in answers for word in side}
     found |= {word for words in SCENE for word in words}
     return frozenset(found | set(ROLES))
 
