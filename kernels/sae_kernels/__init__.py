@@ -17,7 +17,14 @@ from sae_kernels.decode import decode, decode_plain
 from sae_kernels.dispatch import PATHS, Plan, plan
 from sae_kernels.encode import encode_threshold, encode_topk, encode_topk_plain
 from sae_kernels.errors import KernelError
-from sae_kernels.jumprelu import Jumped, encode_band, encode_band_plain, jumprelu
+from sae_kernels.jumprelu import (
+    Jumped,
+    autoencode_jumprelu,
+    autoencode_jumprelu_plain,
+    encode_band,
+    encode_band_plain,
+    jumprelu,
+)
 from sae_kernels.types import Encoded, Gradients, Kept, Streams
 
 __all__ = [
@@ -31,6 +38,8 @@ __all__ = [
     "Plan",
     "Streams",
     "autoencode",
+    "autoencode_jumprelu",
+    "autoencode_jumprelu_plain",
     "autoencode_plain",
     "auxk",
     "auxk_plain",

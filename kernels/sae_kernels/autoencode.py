@@ -87,14 +87,7 @@ def _run(
 
 
 def _fake(
-    x: Tensor,
-    encoder: Tensor,
-    bias: Tensor,
-    decoder: Tensor,
-    values: Tensor,
-    columns: Tensor,
-    starts: Tensor | None,
-    path: str,
+    x: Tensor, encoder: Tensor, bias: Tensor, decoder: Tensor, values: Tensor, *others: Any
 ) -> tuple[Tensor, Tensor]:
     return torch.empty_like(values), decoder.new_empty(len(x), decoder.shape[1])
 
@@ -116,16 +109,8 @@ def _gradients(ctx: Any, to_values: Tensor | None, to_decoded: Tensor) -> tuple[
         to_x = torch.ops.sae_kernels.decode(to_codes * gates, columns, starts, encoder, None, ctx.path).to(
             x.dtype
         )
-    return (
-        to_x,
-        to_encoder.to(encoder.dtype),
-        to_bias.to(ctx.bias_type),
-        to_decoder.to(decoder.dtype),
-        None,
-        None,
-        None,
-        None,
-    )
+    weights = to_encoder.to(encoder.dtype), to_bias.to(ctx.bias_type), to_decoder.to(decoder.dtype)
+    return (to_x, *weights, None, None, None, None)
 
 
 _autoencode = operation("autoencode", _run, _fake)

@@ -2,7 +2,8 @@
 
     L_aux = |e - ê|^2,  ê decoded from the k_aux largest codes among the dead latents
 
-Only the columns of dead latents are gathered and multiplied; nothing is masked and nothing has F columns.
+Only the columns of dead latents are gathered and multiplied; nothing has F columns. Where the k_aux are more
+than a few of the dead ones, products over all of those are cheaper than rows gathered entry by entry.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sae_kernels.autoencode import Autoencoded, autoencode, autoencode_plain
+from sae_kernels.autoencode import autoencode, autoencode_plain
 from sae_kernels.checks import need
 from sae_kernels.encode import encode_topk, encode_topk_plain
 from sae_kernels.types import Encoded
+
+SPARSE = 16
+"""How much dearer an entry is to gather than to multiply; roughly, on every machine."""
 
 
 def encode_dead(
@@ -45,29 +49,43 @@ def encode_dead_plain(x: Tensor, encoder: Tensor, bias: Tensor, dead: Tensor, k:
 
 
 def auxk(
-    x: Tensor,
-    encoder: Tensor,
-    bias: Tensor,
-    decoder: Tensor,
-    dead: Tensor,
-    k: int,
-    *,
-    path: str = "auto",
-) -> Autoencoded:
-    """Codes of dead latents and what is decoded from them, with gradients for their rows alone."""
+    x: Tensor, encoder: Tensor, bias: Tensor, decoder: Tensor, dead: Tensor, k: int, *, path: str = "auto"
+) -> Tensor:
+    """What the k largest codes of dead latents decode to, with gradients for those latents' rows alone.
+
+    Args:
+        x: as in `encode_dead`.
+        encoder: as in `encode_dead`.
+        bias: as in `encode_dead`.
+        decoder: [F, C].
+        dead: as in `encode_dead`.
+        k: as in `encode_dead`.
+        path: as in `encode_topk`, where few of the dead latents are kept.
+
+    Returns:
+        [N, C].
+    """
     encoder, bias, decoder = encoder[dead], bias[dead], decoder[dead]
+    if SPARSE * k >= len(dead):
+        return _by_products(x, encoder, bias, decoder, k)
     with torch.no_grad():
-        codes = encode_topk(x, encoder.T, bias, min(k, len(dead)), path=path)
-    return autoencode(x, encoder, bias, decoder, codes, path="plain" if path == "plain" else "auto")
+        codes = encode_topk(x, encoder.T, bias, k, path=path)
+    return autoencode(x, encoder, bias, decoder, codes, path="plain" if path == "plain" else "auto").decoded
 
 
-def auxk_plain(
-    x: Tensor, encoder: Tensor, bias: Tensor, decoder: Tensor, dead: Tensor, k: int
-) -> Autoencoded:
+def auxk_plain(x: Tensor, encoder: Tensor, bias: Tensor, decoder: Tensor, dead: Tensor, k: int) -> Tensor:
     """The plain twin of `auxk`."""
     with torch.no_grad():
         codes = encode_dead_plain(x, encoder, bias, dead, k)
-    return autoencode_plain(x, encoder, bias, decoder, codes)
+    return autoencode_plain(x, encoder, bias, decoder, codes).decoded
+
+
+def _by_products(x: Tensor, encoder: Tensor, bias: Tensor, decoder: Tensor, k: int) -> Tensor:
+    codes = torch.nn.functional.linear(x, encoder, bias.to(x.dtype)).relu()
+    if k < len(encoder):
+        top = codes.topk(k, dim=1, sorted=False)
+        codes = torch.zeros_like(codes).scatter(1, top.indices, top.values)
+    return codes @ decoder
 
 
 def _named(indices: Tensor, dead: Tensor) -> Tensor:

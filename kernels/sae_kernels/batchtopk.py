@@ -8,14 +8,20 @@ Ties go to the lowest token, then to the lowest latent. NaN as in `sae_kernels.e
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from sae_kernels.checks import both, check_encode, need
 from sae_kernels.dispatch import plan_encode, repairable
-from sae_kernels.encode import SCRATCH, scores
+from sae_kernels.encode import score_chunks, scores
 from sae_kernels.library import operation
 from sae_kernels.types import Kept, Streams, zero
+
+SAMPLED = 17
+"""Of so many scores one is looked at to guess the smallest that is kept: no power of two, so that all latents
+are among them."""
 
 
 def encode_batchtopk(
@@ -60,16 +66,22 @@ def encode_batchtopk_plain(
     """The plain twin of `encode_batchtopk`: the dense matrix, sorted."""
     (a, b), (u, v) = both(x), both(weight)
     score = scores(a, b, u, v, bias, None, scale)
-    order = score.flatten().sort(descending=True, stable=True)
-    return listed(order.values[:count], order.indices[:count], len(score), score.shape[1], scale)
+    place = score.flatten().sort(descending=True, stable=True).indices[:count].sort().values
+    return listed(*_filled_up(score.flatten()[place], place, count), len(score), score.shape[1], scale)
 
 
 def listed(score: Tensor, place: Tensor, tokens: int, latents: int, scale: Tensor | None) -> Kept:
-    """Chosen scores and their places in the flattened matrix, any order, as entries by token and latent."""
-    beyond = tokens * latents
-    place, order = torch.where(score != 0, place, beyond).sort()
-    score = score[order]
-    live = place < beyond
+    """Entries of the flattened matrix by token and latent.
+
+    Args:
+        score: [E], positive or NaN; zero behind the last entry.
+        place: [E], ascending; anything behind the last entry.
+        tokens: N.
+        latents: F.
+        scale: as in `encode_topk`.
+    """
+    live = score != 0
+    place = torch.where(live, place, tokens * latents)
     rows = torch.where(live, place // latents, -1)
     columns = torch.where(live, place % latents, -1)
     values = score if scale is None else score / scale.float()[columns]
@@ -113,30 +125,13 @@ def _run(
     return _own(_of_rows(*rows, count, u.shape[1], scale))
 
 
-def _fake(
-    a: Tensor,
-    b: Tensor | None,
-    u: Tensor,
-    v: Tensor | None,
-    bias: Tensor | None,
-    scale: Tensor | None,
-    count: int,
-    capacity: int,
-    path: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _fake(a: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    *_, count, _, _ = others
     values = a.new_empty(count, dtype=torch.float32)
-    places = [torch.empty_like(values, dtype=torch.int64) for _ in range(2)]
+    rows, columns = (torch.empty_like(values, dtype=torch.int64) for _ in range(2))
     starts = a.new_empty(len(a) + 1, dtype=torch.int64)
-    counters = [a.new_empty((), dtype=torch.int32) for _ in range(2)]
-    return (
-        values,
-        places[0],
-        places[1],
-        starts,
-        a.new_empty((), dtype=torch.float32),
-        counters[0],
-        counters[1],
-    )
+    repairs, overflow = (a.new_empty((), dtype=torch.int32) for _ in range(2))
+    return values, rows, columns, starts, a.new_empty((), dtype=torch.float32), repairs, overflow
 
 
 _encode_batchtopk = operation("encode_batchtopk", _run, _fake)
@@ -187,36 +182,50 @@ def _chunked(
 ) -> Kept:
     """The plain path on any device: the largest so far, joined with those of the next tokens."""
     latents = u.shape[1]
-    rows = max(1, SCRATCH // (4 * latents))
-    u, v = u.float(), None if v is None else v.float()
     score = a.new_zeros(0, dtype=torch.float32)
     place = a.new_zeros(0, dtype=torch.int64)
-    for first in range(0, len(a), rows):
-        here = slice(first, first + rows)
-        new = scores(a[here], None if b is None else b[here], u, v, bias, None, scale).flatten()
+    for part in score_chunks(a, b, u, v, bias, None, scale):
+        new = part.score.flatten()
         found = _largest_flat(new, min(count, len(new)))
-        score, place = torch.cat([score, new[found]]), torch.cat([place, found + first * latents])
+        score, place = torch.cat([score, new[found]]), torch.cat([place, found + part.first * latents])
         if len(score) > count:
             best = _largest_flat(score, count)
             score, place = score[best], place[best]
-    return listed(score, place, len(a), latents, scale)
+    return listed(*_filled_up(score, place, count), len(a), latents, scale)
+
+
+def _filled_up(score: Tensor, place: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Without the zeros, which go behind the last entry."""
+    live = score != 0
+    score, place = score[live], place[live]
+    rest = count - len(score)
+    return torch.cat([score, score.new_zeros(rest)]), torch.cat([place, place.new_zeros(rest)])
 
 
 def _largest_flat(score: Tensor, count: int) -> Tensor:
-    """Places of the largest, ascending, of equal ones the first; those of torch.topk may be any.
+    """Places of the largest, ascending, of equal ones the first; those of torch.topk may be any."""
+    near = _near(score, count)
+    there = score if near is None else score[near]
+    if bool(there.isnan().any()):
+        chosen = there.sort(descending=True, stable=True).indices[:count].sort().values
+    else:
+        least = torch.topk(there, count, sorted=False).values.min()
+        above, tied = there > least, there == least
+        chosen = (above | (tied & (tied.cumsum(0) <= count - above.sum()))).nonzero()[:, 0]
+    return chosen if near is None else near[chosen]
 
-    One more than asked for tells whether there is a tie.
+
+def _near(score: Tensor, count: int) -> Tensor | None:
+    """Ascending places among which the largest surely are, few more than those; None: all, nothing is known.
+
+    A quarter more of a sample than is its share is above a line; if enough of all is, the largest are.
     """
-    top = torch.topk(score, min(count + 1, len(score)), sorted=False)
-    if len(top.values) == count:
-        return top.indices.sort().values
-    lowest = top.values.topk(min(2, count + 1), largest=False)
-    if bool(lowest.values.isnan().any() | top.values.isnan().any()):
-        return score.sort(descending=True, stable=True).indices[:count].sort().values
-    least, next_ = lowest.values[-1], lowest.values[0]
-    if bool((least != next_) | (least == 0)):
-        top.indices[lowest.indices[0]] = len(score)
-        return top.indices.sort().values[:-1]
-    above = (score > least).nonzero()[:, 0]
-    tied = (score == least).nonzero()[: count - len(above), 0]
-    return torch.cat([above, tied]).sort().values
+    share = count // SAMPLED + 1
+    sample = score[::SAMPLED]
+    if len(sample) < 4 * share:
+        return None
+    line = torch.topk(sample, share + share // 4 + 8, sorted=False).values.min()
+    if not bool(line > 0):
+        return None
+    near = (~(score < line)).nonzero()[:, 0]
+    return near if len(near) >= count else None

@@ -91,17 +91,22 @@ def _fake(
 def _bag(
     values: Tensor, columns: Tensor, starts: Tensor | None, weight: Tensor, bias: Tensor | None
 ) -> Tensor:
-    """By torch's embedding bag, in float32."""
+    """By torch's embedding bag, in float32; slots that are not filled cost nothing."""
     tokens = len(values) if starts is None else len(starts) - 1
     if not tokens or not columns.numel():
         return weight.new_zeros(tokens, weight.shape[1]) + (0 if bias is None else bias)
+    if starts is None:
+        live = columns >= 0
+        ends = live.sum(1).cumsum(0)
+        starts = torch.cat([ends.new_zeros(1), ends])
+        columns, values = columns[live], values[live]
     out = embedding_bag(
         columns.clamp(min=0),
         weight.float(),
         starts,
         mode="sum",
         per_sample_weights=values.float(),
-        include_last_offset=starts is not None,
+        include_last_offset=True,
     )
     return (out if bias is None else out + bias).to(weight.dtype)
 

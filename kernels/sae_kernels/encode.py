@@ -12,6 +12,9 @@ token of NaNs keeps its first k latents, all NaN. Minus infinity is inactive, pl
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -97,19 +100,43 @@ def encode_chunked(
     scale: Tensor | None,
     k: int,
 ) -> Encoded:
-    """The plain path on any device: a matrix product and torch.topk, some tokens at a time."""
-    rows = max(1, SCRATCH // (4 * u.shape[1]))
-    u, v = u.float(), None if v is None else v.float()
-    parts = []
-    for first in range(0, len(a), rows):
-        here = slice(first, first + rows)
-        score = scores(a[here], None if b is None else b[here], u, v, bias, threshold, scale)
-        parts.append(packed(*_largest(score, k), scale))
+    """The plain path on any device: a matrix product and a choice, some tokens at a time."""
+    parts = [
+        packed(*_largest(part.score, k), scale) if threshold is None else _active(part.score, k, scale)
+        for part in score_chunks(a, b, u, v, bias, threshold, scale)
+    ]
     if not parts:
         empty = a.new_zeros(0, k, dtype=torch.float32)
         return Encoded(empty, empty.long(), zero(a.device))
     values, indices = (torch.cat(part) for part in list(zip(*parts, strict=True))[:2])
     return Encoded(values, indices, zero(a.device))
+
+
+class Chunk(NamedTuple):
+    """Scores of some tokens."""
+
+    first: int
+    """Number of the first of them."""
+    score: Tensor
+    """[tokens, F], float32."""
+
+
+def score_chunks(
+    a: Tensor,
+    b: Tensor | None,
+    u: Tensor,
+    v: Tensor | None,
+    bias: Tensor | None,
+    threshold: Tensor | None,
+    scale: Tensor | None,
+) -> Iterator[Chunk]:
+    """Dense scores of as many tokens at a time as `SCRATCH` holds."""
+    rows = max(1, SCRATCH // (4 * u.shape[1]))
+    u, v = u.float(), None if v is None else v.float()
+    for first in range(0, len(a), rows):
+        here = slice(first, first + rows)
+        other = None if b is None else b[here]
+        yield Chunk(first, scores(a[here], other, u, v, bias, threshold, scale))
 
 
 def scores(
@@ -171,17 +198,8 @@ def _bare(found: Encoded) -> tuple[Tensor, Tensor, Tensor]:
     return found.values, found.indices, found.repairs.clone()
 
 
-def _fake(
-    a: Tensor,
-    b: Tensor | None,
-    u: Tensor,
-    v: Tensor | None,
-    bias: Tensor | None,
-    threshold: Tensor | None,
-    scale: Tensor | None,
-    k: int,
-    path: str,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _fake(a: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+    *_, k, _ = others
     values = a.new_empty(len(a), k, dtype=torch.float32)
     return values, torch.empty_like(values, dtype=torch.int64), a.new_empty((), dtype=torch.int32)
 
@@ -200,6 +218,22 @@ def _largest(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
         order = score[rows].sort(dim=1, descending=True, stable=True)
         values[rows], indices[rows] = order.values[:, :k], order.indices[:, :k]
     return values, indices
+
+
+def _active(score: Tensor, k: int, scale: Tensor | None) -> Encoded:
+    """All active scores, where a threshold has left few: no sorting but in tokens with more than k."""
+    count = (score != 0).sum(1)
+    crowded = (count > k).nonzero()[:, 0]
+    if len(crowded):
+        values, indices = _largest(score[crowded], k)
+        score[crowded] = torch.zeros_like(score[crowded]).scatter_(1, indices, values)
+    row, column = (score != 0).nonzero(as_tuple=True)
+    count = count.clamp(max=k)
+    slot = torch.arange(len(row), device=row.device) - (count.cumsum(0) - count)[row]
+    found = score[row, column] if scale is None else score[row, column] / scale.float()[column]
+    values = score.new_zeros(len(score), k).index_put_((row, slot), found)
+    indices = torch.full_like(values, -1, dtype=torch.int64).index_put_((row, slot), column)
+    return Encoded(values, indices, zero(score.device))
 
 
 def _limit(threshold: Tensor | float | None, weight: Tensor) -> Tensor | None:

@@ -4,7 +4,7 @@
 
 with H the step, K the rectangle of width 1 and e the bandwidth (equations 11 and 12 there). A threshold's
 gradient therefore needs pre-activations within e / 2 of it, also below it: `encode_band` gives those above
-t - e / 2, and everything outside has no gradient at all.
+t - e / 2, and everything outside has no gradient at all. `autoencode_jumprelu` is the pass from there on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from sae_kernels.autoencode import Autoencoded
+from sae_kernels.backward import backward
 from sae_kernels.checks import need
+from sae_kernels.decode import decode
 from sae_kernels.encode import encode_topk, encode_topk_plain
 from sae_kernels.types import Encoded, Streams
 
@@ -71,6 +74,53 @@ def jumprelu(z: Tensor, threshold: Tensor, bandwidth: float) -> Jumped:
     return Jumped(*apply(z, threshold, bandwidth))
 
 
+def autoencode_jumprelu(
+    x: Tensor,
+    encoder: Tensor,
+    bias: Tensor,
+    threshold: Tensor,
+    decoder: Tensor,
+    band: Encoded,
+    bandwidth: float,
+    *,
+    path: str = "auto",
+) -> Autoencoded:
+    """Activity at the places of the band and what the codes decode to.
+
+    Args:
+        x: [N, C'] as it was encoded; it gets no gradient.
+        encoder: [F, C'], a row per latent.
+        bias: [F].
+        threshold: [F].
+        decoder: [F, C].
+        band: of `encode_band` with these weights.
+        bandwidth: e, above 0.
+        path: "auto", "fused" or "plain".
+
+    Returns:
+        values: 1 where there is a code, else 0: their sum over a token is its L0, with a gradient for the
+        threshold; decoded: [N, C]. The weights get gradients through the decoder alone.
+    """
+    apply: Any = _Pass.apply
+    return Autoencoded(*apply(x, encoder, bias, threshold, decoder, band, bandwidth, path))
+
+
+def autoencode_jumprelu_plain(
+    x: Tensor,
+    encoder: Tensor,
+    bias: Tensor,
+    threshold: Tensor,
+    decoder: Tensor,
+    band: Encoded,
+    bandwidth: float,
+) -> Autoencoded:
+    """The plain twin of `autoencode_jumprelu`: dense codes, with `jumprelu`'s gradients."""
+    pre = x @ encoder.T + bias
+    all_ = jumprelu(pre, threshold.expand_as(pre), bandwidth)
+    active = all_.active.gather(1, band.indices.clamp(min=0)) * (band.indices >= 0)
+    return Autoencoded(active, all_.values @ decoder)
+
+
 def _line(threshold: Tensor, bandwidth: float) -> Tensor:
     need(bandwidth > 0, f"bandwidth = {bandwidth}", "bandwidth", "choose a number above 0")
     return threshold.float() - bandwidth / 2
@@ -97,3 +147,31 @@ class _JumpReLU(torch.autograd.Function):
         inside = ((z - threshold).abs() < ctx.bandwidth / 2).to(z.dtype) / ctx.bandwidth
         to_threshold = -inside * (threshold * to_values + to_active)
         return to_values * (z > threshold), to_threshold, None
+
+
+class _Pass(torch.autograd.Function):
+    """The codes' share of a threshold's gradient comes with the weights', feature by feature."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
+        x, encoder, _, threshold, decoder, band, ctx.bandwidth, ctx.path = inputs
+        ctx.types = encoder.dtype, inputs[2].dtype
+        limit = threshold.float()[band.indices.clamp(min=0)]
+        active = ((band.values > limit) & (band.indices >= 0)).float()
+        codes = band._replace(values=band.values * active)
+        ctx.save_for_backward(x, threshold, decoder, band.values, band.indices, limit, active)
+        return active, decode(codes, decoder, path=ctx.path)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, to_active: Tensor, to_decoded: Tensor) -> tuple[Tensor | None, ...]:
+        x, threshold, decoder, z, indices, limit, active = ctx.saved_tensors
+        inside = (((z - limit).abs() < ctx.bandwidth / 2) & (indices >= 0)).float() / ctx.bandwidth
+        codes = Encoded(z * active, indices, active)
+        found = backward(codes, to_decoded, x, decoder, gates=active, weights=-limit * inside, path=ctx.path)
+        own = (-inside * to_active).flatten()
+        place = torch.where(indices < 0, len(threshold), indices).flatten()
+        counted = found.gated.new_zeros(len(threshold) + 1).index_add_(0, place, own)[:-1]
+        weights = found.encoder.to(ctx.types[0]), found.bias.to(ctx.types[1])
+        to_threshold = (found.gated + counted).to(threshold.dtype)
+        return (None, *weights, to_threshold, found.decoder.to(decoder.dtype), None, None, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -24,13 +25,18 @@ def test_only_dead_latents_are_chosen(problem: Make, k: int) -> None:
     torch.testing.assert_close(found.values, plain.values)
 
 
-def test_gradients_reach_dead_rows_and_no_others(problem: Make) -> None:
+@pytest.mark.parametrize("sparse", [0, 16], ids=["gathered", "by products"])
+@pytest.mark.parametrize("k", [4, 7])
+def test_gradients_reach_dead_rows_and_no_others(
+    problem: Make, monkeypatch: pytest.MonkeyPatch, sparse: int, k: int
+) -> None:
+    monkeypatch.setattr(importlib.import_module("sae_kernels.auxk"), "SPARSE", sparse)
     given = problem(20)
     leaves = [given.weight.T.contiguous(), given.bias, torch.randn(100, 24)]
     mine, plain = ([leaf.clone().requires_grad_() for leaf in leaves] for _ in range(2))
     pull = torch.randn(20, 24)
-    (sk.auxk(given.x, *mine, DEAD, 4).decoded * pull).sum().backward()
-    (sk.auxk_plain(given.x, *plain, DEAD, 4).decoded * pull).sum().backward()
+    (sk.auxk(given.x, *mine, DEAD, k) * pull).sum().backward()
+    (sk.auxk_plain(given.x, *plain, DEAD, k) * pull).sum().backward()
     alive = torch.ones(100, dtype=torch.bool).index_fill(0, DEAD, False)
     for a, b in zip(mine, plain, strict=True):
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-5)

@@ -40,8 +40,26 @@ def test_the_plain_twin_on_a_planted_truth() -> None:
 def test_the_cpu_path_is_the_plain_twin(problem: Make, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given = problem(40, kind=kind)
     same(sk.encode_batchtopk(*given, 200, path="plain"), sk.encode_batchtopk_plain(*given, 200))
-    monkeypatch.setattr("sae_kernels.batchtopk.SCRATCH", 4 * 100 * 7)
+    monkeypatch.setattr("sae_kernels.encode.SCRATCH", 4 * 100 * 7)
     same(sk.encode_batchtopk(*given, 200, path="plain"), sk.encode_batchtopk_plain(*given, 200))
+
+
+@pytest.mark.parametrize("kind", ["random", "tied", "sorted", "few", "dense"])
+def test_a_large_batch_is_thinned_first_and_stays_exact(
+    problem: Make, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sae_kernels import batchtopk
+
+    given, thinned, near = problem(150, latents=600, kind=kind), [], batchtopk._near
+
+    def seen(score: torch.Tensor, count: int) -> torch.Tensor | None:
+        found = near(score, count)
+        thinned.append(found is not None)
+        return found
+
+    monkeypatch.setattr(batchtopk, "_near", seen)
+    same(sk.encode_batchtopk(*given, 2000, path="plain"), sk.encode_batchtopk_plain(*given, 2000))
+    assert thinned == [kind != "few"], "two latents of a token are too few to guess from"
 
 
 def test_scale_changes_what_is_chosen_and_not_the_codes(problem: Make) -> None:

@@ -82,6 +82,19 @@ def test_the_cpu_path_holds_a_bounded_part_at_a_time(problem: Make, monkeypatch:
     assert nobody.values.shape == (0, 5)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("capacity", [3, 100])
+def test_the_threshold_form_is_the_plain_twin_also_in_crowded_tokens(
+    problem: Make, kind: str, capacity: int
+) -> None:
+    given, limit = problem(40, kind=kind), torch.linspace(-1, 2, 100)
+    more = {"threshold": limit, "scale": torch.linspace(2, 0.1, 100)}
+    fast = sk.encode_topk(*given, capacity, **more, path="plain")
+    plain = sk.encode_topk_plain(*given, capacity, **more)
+    assert torch.equal(fast.indices, plain.indices)
+    torch.testing.assert_close(fast.values, plain.values)
+
+
 @pytest.mark.parametrize("path", ["plain", "twin"])
 def test_nan_is_not_hidden(problem: Make, path: str) -> None:
     given = problem(kind="nan")

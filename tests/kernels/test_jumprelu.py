@@ -42,6 +42,36 @@ def test_gradients_are_equations_11_and_12() -> None:
     assert threshold.grad.tolist() == pytest.approx([0, -(2 * 0.5 + 7) / 0.1, -(2 * 0.5 + 7) / 0.1, 0])
 
 
+def leaves(given: Any, device: str = "cpu") -> list[torch.Tensor]:
+    g = torch.Generator().manual_seed(3)
+    decoder, threshold = torch.randn(100, 18, generator=g).to(device), torch.linspace(0.01, 1, 100).to(device)
+    parts = given.weight.T.contiguous(), given.bias, threshold, decoder
+    return [part.clone().requires_grad_() for part in parts]
+
+
+def compare(given: Any, capacity: int, path: str, device: str = "cpu") -> None:
+    mine, plain = leaves(given, device), leaves(given, device)
+    band = sk.encode_band(given.x, mine[0].detach().T, given.bias, mine[2].detach(), 0.3, capacity)
+    pull = torch.randn(len(given.x), 18, generator=torch.Generator().manual_seed(4)).to(device)
+    found = sk.autoencode_jumprelu(given.x, *mine, band, 0.3, path=path)
+    wanted = sk.autoencode_jumprelu_plain(given.x, *plain, band, 0.3)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    for out in (found, wanted):
+        ((out.decoded * pull).sum() + (out.values.sum(1) ** 2).sum()).backward()
+    for a, b in zip(mine, plain, strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-3)
+    assert plain[2].grad is not None
+    assert (plain[2].grad != 0).any(), "thresholds learn"
+
+
+def test_the_pass_has_the_gradients_of_its_plain_twin(problem: Make) -> None:
+    compare(problem(20), 100, "auto")
+
+
+def test_kernels_give_the_pass(problem: Make, venue: str) -> None:
+    compare(problem(6, device=venue), 100 if venue == "cuda" else 60, "fused", venue)
+
+
 def test_a_bandwidth_of_nothing_is_told(problem: Make) -> None:
     with pytest.raises(sk.KernelError, match="bandwidth"):
         sk.encode_band(*problem(), torch.zeros(100), 0.0, 5)
