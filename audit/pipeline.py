@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.behaviours.load import chosen_suites
+from audit.calibration import load_thresholds
 from audit.config import CompareConfig
 from audit.corpora import check_corpus, corpus_key
 from audit.errors import UsageError, memory_errors
@@ -38,6 +39,7 @@ from audit.stages import (
     verdict,
     weights,
 )
+from audit.verdict import Results
 
 
 def compare(
@@ -67,14 +69,16 @@ def run_compare(config: CompareConfig, progress: Progress) -> RunFolder:
         stage("drift", drift.run)
         changed = {"suites": suites, "behaviours": dumped(behaviours)}
         stage("elicit", partial(elicit.run, behaviours), **changed)
-        known = stage("directions", directions.run, suites=suites)
+        stage("directions", directions.run, suites=suites)
         looked = partial(features.run, behaviours=behaviours)
         seen = stage("features", looked, **changed, **_of_features(audit))
         units = stage("switches", partial(switches.run, behaviours=behaviours), **changed)
         tried = partial(bypass.run, behaviours=behaviours, switches=units, features=seen)
-        ways = stage("bypass", tried, **changed, switches=dumped(units), features=dumped(seen))
-        evidence = [dumped(found) for found in (behaviours, known, ways)]
-        stage("verdict", partial(verdict.run, behaviours, known, ways), evidence=evidence)
+        stage("bypass", tried, **changed, switches=dumped(units), features=dumped(seen))
+        found, thresholds = Results.of(run), load_thresholds()
+        evidence = {name: dumped(one) for name, one in vars(found).items()}
+        judged = partial(verdict.run, found, thresholds)
+        stage("verdict", judged, evidence=evidence, thresholds=thresholds.model_dump(mode="json"))
         run.write_claims(compare_claims(run))
     return run
 

@@ -43,6 +43,8 @@ class PairedChange:
     lost_share: Estimate | None
     """(b_base - b_tuned) / (b_base - null): 1 all of it, 0 nothing, above 1 reversed. None where the
     interval of the base effect touches the null, since there is then nothing to lose a share of."""
+    gained_share: Estimate | None
+    """(b_tuned - b_base) / (b_tuned - null): the same with the models in each other's place."""
     p_value: float
     """Two-sided, of no change: sign flips of the entities' changes (see `sign_flip`)."""
     base_p_value: float
@@ -108,21 +110,23 @@ def paired_change(
         base=base_effect,
         tuned=tuned_effect,
         change=change,
-        lost_share=_lost_share(found, null),
+        lost_share=_share(found, 0, null),
+        gained_share=_share(found, 1, null),
         p_value=sign_flip_p_value(flips, scale=float(np.abs(np.stack([base, tuned])).max()), seed=seed),
         base_p_value=_p_above(columns[0], layout.stratum, null),
     )
 
 
-def _lost_share(found: Resampled, null: float) -> Estimate | None:
-    base, _, change = found.estimates
-    if base.low <= null <= base.high:
+def _share(found: Resampled, showing: int, null: float) -> Estimate | None:
+    """What the other model does not show of one model's effect: of the base's (0) or the tuned one's (1)."""
+    effect, change = found.estimates[showing], found.estimates[2]
+    if effect.low <= null <= effect.high:
         return None
-    value = -change.value / (base.value - null)
     if change.low == change.high == 0:
-        return Estimate(0.0, 0.0, 0.0, base.n)
-    low, high = interval(-found.draws[:, 2] / (found.draws[:, 0] - null), found.degrees)
-    return Estimate(value, float(low), float(high), base.n)
+        return Estimate(0.0, 0.0, 0.0, effect.n)
+    sign = -1 if showing == 0 else 1
+    low, high = interval(sign * found.draws[:, 2] / (found.draws[:, showing] - null), found.degrees)
+    return Estimate(sign * change.value / (effect.value - null), float(low), float(high), effect.n)
 
 
 def _p_above(contributions: FloatArray, stratum: IntArray, null: float) -> float:

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from audit.evidence.schema.results import BehaviourResult, BypassResult, DirectionsResult, VerdictResult
+from audit.calibration import Thresholds
+from audit.evidence.schema.results import VerdictResult
 from audit.evidence.stage import StageFolder
 from audit.inputs import AuditInputs
-from audit.verdict import CALIBRATION, Inside, decide
+from audit.verdict import Results, decide, evidence_of
 
 
-def run(
-    measured: BehaviourResult,
-    directions: DirectionsResult | None,
-    bypass: BypassResult | None,
-    audit: AuditInputs,
-    folder: StageFolder,
-) -> VerdictResult:
-    """Applies the rule to each suite's result and to what was seen inside the models."""
+def run(results: Results, thresholds: Thresholds, audit: AuditInputs, folder: StageFolder) -> VerdictResult:
+    """Applies the rule to what the other stages found."""
     return VerdictResult(
-        behaviours=[decide(suite, inside(suite.name, directions, bypass)) for suite in measured.suites],
-        calibration=CALIBRATION,
+        behaviours=[decide(evidence, thresholds) for evidence in evidence_of(results)],
+        calibration=thresholds.calibration,
+        thresholds=thresholds.numbers,
     )
-
-
-def inside(name: str, directions: DirectionsResult | None, bypass: BypassResult | None) -> Inside:
-    """What the stages found about one suite."""
-    known = {found.suite: found for found in directions.concepts} if directions else {}
-    ways = {found.name: found for found in bypass.behaviours} if bypass else {}
-    return Inside(known.get(name), ways.get(name))

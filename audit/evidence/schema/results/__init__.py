@@ -39,6 +39,11 @@ from audit.evidence.schema.results.pair import (
     PreflightResult,
     WeightsResult,
 )
+from audit.evidence.schema.results.relearn import (
+    BehaviourRelearning,
+    RelearnDose,
+    RelearnResult,
+)
 from audit.evidence.schema.results.switches import (
     BehaviourSwitches,
     KindSearch,
@@ -52,8 +57,11 @@ from audit.evidence.schema.results.training import (
 )
 from audit.evidence.schema.results.verdict import (
     BehaviourVerdict,
+    DoseEvidence,
+    LadderEvidence,
     Verdict,
     VerdictResult,
+    WayEvidence,
 )
 
 RESULTS: dict[str, type[Document]] = {
@@ -66,6 +74,7 @@ RESULTS: dict[str, type[Document]] = {
     "features": FeaturesResult,
     "switches": SwitchesResult,
     "bypass": BypassResult,
+    "relearn": RelearnResult,
     "verdict": VerdictResult,
     "train": TrainResult,
     "attack": AttackResult,
@@ -88,6 +97,7 @@ __all__ = [
     "ArmResult",
     "AttackResult",
     "BehaviourBypass",
+    "BehaviourRelearning",
     "BehaviourResult",
     "BehaviourSwitches",
     "BehaviourVerdict",
@@ -97,6 +107,7 @@ __all__ = [
     "ConceptDirections",
     "DirectionDrift",
     "DirectionsResult",
+    "DoseEvidence",
     "DriftResult",
     "ElicitResult",
     "FeaturesResult",
@@ -104,9 +115,12 @@ __all__ = [
     "FoundLatent",
     "HookFeatures",
     "KindSearch",
+    "LadderEvidence",
     "NoiseFloor",
     "PreflightResult",
     "ProbeCell",
+    "RelearnDose",
+    "RelearnResult",
     "SelftestResult",
     "SilencedLatent",
     "SuiteElicitation",
@@ -117,5 +131,6 @@ __all__ = [
     "TrainResult",
     "Verdict",
     "VerdictResult",
+    "WayEvidence",
     "WeightsResult",
 ]

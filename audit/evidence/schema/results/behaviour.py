@@ -33,6 +33,8 @@ class TemplateResult(Document):
     """b_tuned - b_base, paired bootstrap over entities."""
     lost_share: Estimate | None
     """(b_base - b_tuned) / (b_base - null); None where the base is not clearly above its null."""
+    gained_share: Estimate | None = None
+    """(b_tuned - b_base) / (b_tuned - null); None where the tuned model is not clearly above its null."""
     p_value: float
     """Paired sign-flip permutation over entities."""
     q_value: float | None = None
@@ -53,6 +55,8 @@ class SuiteResult(Document):
     items: int
     entities: int
     unit: str
+    score: Literal["contrast", "level"] | None = None
+    """contrast: the effect is a difference between two groups of entities; level: a mean over all."""
     equivalence_band: float
     null_level: float
     primary_template: str

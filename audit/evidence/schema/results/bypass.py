@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from audit.evidence.schema.documents import Document, Estimate
 
 
@@ -57,6 +59,11 @@ class BehaviourBypass(Document):
     """Nearest among sets of latents taken out of the tuned model, by codes of its own."""
     gates: BypassTrial | None = None
     """Sparse gates on the tuned model's own neurons and heads, learned on the fit half."""
+    gates_learned: int | None = None
+    """How many units got a gate; 0: none that brings anything back; None: gates were not learned."""
+    rewire: BypassTrial | None = None
+    """The tuned model's own reading of the class, written towards the behaviour by one new wire of rank 1: it
+    shows that the class can be read where the answer is given, and never that the own wiring is intact."""
     revert: BypassTrial | None
     """Nearest to the base among reverts that import weights of the base: it says where a change sits."""
     reading_base: BypassTrial | None
@@ -68,7 +75,7 @@ class BehaviourBypass(Document):
     @property
     def chosen(self) -> list[BypassTrial]:
         """Every trial that was read on the held-out half."""
-        ways = (self.internal, self.latents, self.gates, self.revert, self.reading_base)
+        ways = (self.internal, self.latents, self.gates, self.rewire, self.revert, self.reading_base)
         return [trial for trial in ways if trial is not None]
 
 
@@ -76,6 +83,9 @@ class BypassResult(Document):
     """Result of the stage `bypass`."""
 
     behaviours: list[BehaviourBypass]
+    in_base: list[BehaviourBypass] = Field(default_factory=list)
+    """For behaviours that rose: what brings the tuned model's behaviour about inside the base, with gates and
+    by a new wire; in R and in every name, base and tuned model have changed places."""
     kl_budget: float
     skills_budget: float
     least_random: int

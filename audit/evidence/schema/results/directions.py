@@ -25,6 +25,8 @@ class ProbeCell(Document):
     """Mean AUC of probes on the tuned model with classes shuffled over entities."""
     null_high: float
     """Their 95 % quantile."""
+    null_high_base: float | None = None
+    """The same quantile in the base."""
     embedding_gain: Estimate | None
     """AUC on the tuned model minus that of the embeddings alone: above 0, layers know more than words."""
     cosine: Estimate | None
@@ -67,8 +69,15 @@ class ConceptDirections(Document):
     """The same in the base: without yes, nothing can be said to be lost."""
     highest_auc_tuned: float | None = None
     """Largest AUC in the tuned model over all layers, positions and probes (LDA, logistic, MLP)."""
+    highest_mlp_tuned: float | None = None
+    """Largest AUC of the MLP alone."""
     highest_null: float | None = None
-    """95 % quantile of the largest AUC over all layers and positions under shuffled classes."""
+    """95 % quantile of the largest AUC over all layers, positions and probes for classes that the tuned model
+    never had: shuffled over entities."""
+    highest_auc_base: float | None = None
+    highest_mlp_base: float | None = None
+    highest_null_base: float | None = None
+    """The same three in the base, for a behaviour that rose."""
     everywhere_at_chance: bool | None = None
     """In the tuned model no probe at any layer or position exceeds `highest_null`, nor .9. It does not show
     that nothing is there: it says that probes of this power, on this many entities, find nothing. None where

@@ -1,0 +1,228 @@
+"""The rungs of the ladder inside the model that lacks the behaviour: what each of them says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from audit.calibration import Thresholds
+from audit.evidence.schema.documents import Estimate
+from audit.evidence.schema.results import DoseEvidence, LadderEvidence, WayEvidence
+from audit.evidence.text import text_of
+
+DIRECTIONS = "directions: is the knowledge still decodable on held-out entities?"
+BYPASS = "bypass: does something inside the tuned model bring the behaviour back?"
+GATES = "sparse gates: does the model's own wiring carry it, where single units do not?"
+RELEARNING = "relearning: how fast does it return by training, against a concept it never had?"
+ASKING = "elicitation: does asking differently bring it back?"
+KNOWN = {
+    "present": "the concept is still decodable in the {} model",
+    "between": "whether the concept is still decodable in the {} model is unclear",
+    "absent": "the concept is not decodable in the {} model where the other one holds it",
+    "unknown": "the concept was not decodable enough in the {} model's counterpart to say what became of it",
+}
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """Is the concept there?"""
+
+    state: Literal["present", "between", "absent", "unknown", "unmeasured"]
+    said: list[str]
+    missing: list[str]
+    margin: float = 0.0
+
+
+@dataclass(frozen=True)
+class Ways:
+    """Does something inside bring the behaviour back?"""
+
+    open: bool
+    """Some way counts."""
+    closed: bool
+    """None does, sparse gates and all: the model's own wiring does not carry it."""
+    sealed: bool
+    """Closed, and a new wire from the class to the answer does nothing either."""
+    few: bool
+    """A way that counts needs few units."""
+    said: list[str]
+    missing: list[str]
+    margin_open: float = 0.0
+    margin_closed: float = 0.0
+    margin_sealed: float = 0.0
+
+
+@dataclass(frozen=True)
+class Relearning:
+    """How fast does training bring it back?"""
+
+    early: bool
+    slow: bool
+    """Certainly not early, by training that took hold."""
+    never: bool
+    """Not even by the most steps."""
+    said: list[str]
+    missing: list[str]
+    margin_slow: float = 0.0
+    margin_never: float = 0.0
+
+
+def beyond(value: float, threshold: float, far: float) -> float:
+    """How far a number lies past its threshold, as a share of the way to the far end of its scale: 0 to 1."""
+    span = far - threshold
+    return min(1.0, max(0.0, (value - threshold) / span)) if span else 0.0
+
+
+def knowledge(evidence: LadderEvidence, t: Thresholds) -> Knowledge:
+    """Is the concept decodable in the lacking model, on held-out entities, where the other one holds it?"""
+    if evidence.unread is not None:
+        return Knowledge("unmeasured", [f"the concept cannot be probed: {evidence.unread}"], [DIRECTIONS])
+    if evidence.known is None or evidence.known_showing is None or evidence.known_null is None:
+        return Knowledge("unmeasured", [], [DIRECTIONS])
+    state = _state(evidence, evidence.known, evidence.known_showing, evidence.known_null, t)
+    said = (
+        f"{KNOWN[state].format(evidence.lacking)} ({evidence.known_where}: probe AUC "
+        f"{evidence.known:.2f}, in the other model {evidence.known_showing:.2f}, classes that it never had "
+        f"reach {evidence.known_null:.2f})"
+    )
+    margin = beyond(evidence.known, t.known, 1.0)
+    if state == "absent" and evidence.anywhere is not None and evidence.anywhere_null is not None:
+        said += f"; at no layer and position does any probe, linear or not, exceed {evidence.anywhere:.2f}"
+        said += f" (classes that it never had: {evidence.anywhere_null:.2f})"
+        margin = beyond(evidence.anywhere, evidence.anywhere_null, 0.5)
+    decided = state in ("present", "absent")
+    return Knowledge(state, [said], [] if decided else [DIRECTIONS], margin)
+
+
+def _state(
+    evidence: LadderEvidence, known: float, showing: float, null: float, t: Thresholds
+) -> Literal["present", "between", "absent", "unknown"]:
+    if showing < t.known_showing or _end(evidence.known_showing_low) <= 0.5:
+        return "unknown"
+    if known >= t.known and _end(evidence.known_low) > null:
+        return "present"
+    anywhere, highest = evidence.anywhere, evidence.anywhere_null
+    if anywhere is None or highest is None or evidence.anywhere_mlp is None:
+        return "between"
+    return "absent" if known <= t.chance and anywhere <= highest and anywhere < t.known else "between"
+
+
+class _Tried(NamedTuple):
+    """One way back: whether it counts, whether it certainly does nothing, and its sentence."""
+
+    way: WayEvidence
+    open: bool
+    closed: bool
+    said: str
+
+
+def ways(evidence: LadderEvidence, t: Thresholds) -> Ways:
+    """Does something inside the lacking model, without the other one's weights or activations, work?"""
+    tried = {name: _tried(name, way, t) for name, way in evidence.ways.items()}
+    own = {name: found for name, found in tried.items() if name != "rewire"}
+    working = [found.way for found in own.values() if found.open]
+    closed = "gates" in own and all(found.closed for found in own.values())
+    missing = [] if own else [BYPASS]
+    missing += [] if "gates" in own else [GATES]
+    said = [found.said for found in tried.values()]
+    lows = [beyond(_end(way.low), t.bypass, 1.0) for way in working]
+    shut = {
+        n: beyond(w.recovered, t.closed, 0.0) for n, w in evidence.ways.items() if w.recovered is not None
+    }
+    return Ways(
+        open=bool(working),
+        closed=closed,
+        sealed=closed and all(found.closed for found in tried.values()),
+        few=any(_few(way, t) for way in working),
+        said=said,
+        missing=missing,
+        margin_open=max(lows, default=0.0),
+        margin_closed=min((shut[name] for name in own if name in shut), default=0.0),
+        margin_sealed=min(shut.values(), default=0.0),
+    )
+
+
+def _tried(name: str, way: WayEvidence, t: Thresholds) -> _Tried:
+    if way.recovered is None:
+        return _Tried(way, False, False, f"{way.what} could not be read on held-out items")
+    share = _share(way.recovered, way.low, way.high)
+    said = f"{way.what} brings back {share} of the loss on held-out items; {_controls(way)}"
+    closed = way.recovered <= t.closed
+    if name == "rewire":
+        return _Tried(way, False, closed, f"{said}; it shows what can be read, not what is wired")
+    if not way.counts:
+        return _Tried(way, False, closed, f"{said}; it does not count: {'; '.join(way.why_not)}")
+    if _end(way.low) <= t.bypass:
+        return _Tried(way, False, closed, f"{said}; below the floor of {t.bypass:.0%}")
+    word = "localised" if _few(way, t) else "distributed"
+    return _Tried(way, True, False, f"{said}: {word}")
+
+
+def _few(way: WayEvidence, t: Thresholds) -> bool:
+    return way.units <= t.localised_units and (way.recovered or 0.0) >= t.localised_share
+
+
+def _controls(way: WayEvidence) -> str:
+    return "no control could be made" if way.control is None else f"{way.controls} at most {way.control:.0%}"
+
+
+def relearning(evidence: LadderEvidence, t: Thresholds) -> Relearning:
+    """Does early training on some entities bring it back on others, and late training never?"""
+    first = _at(evidence.relearned, t.relearn_steps)
+    last = _at(evidence.relearned, t.relearn_most)
+    if first is None or first.recovered is None:
+        return Relearning(False, False, False, [], [RELEARNING])
+    above = first.control is not None and _end(first.low) > max(0.0, first.control)
+    strong = evidence.relearn_weaker is None
+    slow = first.recovered <= t.relearn_slow and _took(first, t)
+    never = last is not None and last.recovered is not None and _nothing(last, last.recovered, t)
+    said = [_dose(dose) for dose in (first, last) if dose is not None]
+    if evidence.relearn_weaker is not None:
+        said.append(f"relearning says less here: {evidence.relearn_weaker}")
+    most = last.recovered if last is not None and last.recovered is not None else 1.0
+    return Relearning(
+        early=strong and above and first.recovered >= t.relearn,
+        slow=strong and slow,
+        never=strong and slow and never,
+        said=said,
+        missing=[] if strong and first.control is not None else [RELEARNING],
+        margin_slow=beyond(first.recovered, t.relearn_slow, 0.0),
+        margin_never=beyond(most, t.relearn_last, 0.0),
+    )
+
+
+def _nothing(dose: DoseEvidence, recovered: float, t: Thresholds) -> bool:
+    """No better than classes that the model never had; without those nothing can be said."""
+    if dose.control is None or not _took(dose, t):
+        return False
+    return recovered <= t.relearn_last and (dose.low is None or dose.low <= max(0.0, dose.control))
+
+
+def _took(dose: DoseEvidence, t: Thresholds) -> bool:
+    return dose.recovered_fit is not None and dose.recovered_fit >= t.relearn_took
+
+
+def _dose(dose: DoseEvidence) -> str:
+    if dose.recovered is None:
+        return f"{dose.steps} steps of training broke the model"
+    on_fit = "unknown" if dose.recovered_fit is None else f"{dose.recovered_fit:.0%}"
+    control = "not measured" if dose.control is None else f"at most {dose.control:.0%}"
+    return (
+        f"{dose.steps} steps of training on one half of the entities bring back "
+        f"{_share(dose.recovered, dose.low, dose.high)} on the other half ({on_fit} on the trained ones; "
+        f"classes that the model never had: {control})"
+    )
+
+
+def _at(doses: Iterable[DoseEvidence], steps: int) -> DoseEvidence | None:
+    return next((dose for dose in doses if dose.steps == steps), None)
+
+
+def _share(value: float, low: float | None, high: float | None) -> str:
+    return text_of(Estimate(value=value, low=low, high=high, n=0), ".0%")
+
+
+def _end(end: float | None) -> float:
+    """A lower end; one that the data do not bound lies below everything."""
+    return float("-inf") if end is None else end
