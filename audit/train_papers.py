@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from audit.train_data import AnyReward
     from training.model import CausalLM
+    from training.pairs import Kind
     from training.records import StepRecord
 
 
@@ -54,9 +55,7 @@ def write_papers(folder: StageFolder, base: Checkpoint, made: Made, rewards: lis
     from training.pairs import Pair, save_child, write_pair
 
     kind, child = save_child(made.model, made.tokenizer, folder.path, base_name=_base_name(base))
-    result = result_of(
-        made, rewards, f"stages/{folder.path.name}/{child.name}" if kind == "adapter" else None
-    )
+    result = result_of(made, rewards, kind, f"stages/{folder.path.name}/{child.name}")
     write_json(child / BINDING, how_it_was_made(base, made, result))
     pair = Pair(_base_path(base), base.base_identity, kind, child.name, made.method, made.seed, made.settings)
     write_pair(folder.path, pair)
@@ -75,13 +74,13 @@ def how_it_was_made(base: Checkpoint, made: Made, result: TrainResult) -> dict[s
         "suite": made.data,
         **({} if made.reward is None else {"reward": _described(made.reward)}),
         "reward_curve": [round(_total(record), 4) for record in made.records],
-        "exact_kl_curve": [round(record.exact_kl, 6) for record in made.records],
+        "exact_kl_curve": [round(kl, 6) for record in made.records if (kl := record.exact_kl) is not None],
         "dead_groups": round(result.dead_groups, 4),
     }
 
 
-def result_of(made: Made, rewards: list[float], adapter: str | None) -> TrainResult:
-    """The stage's result, from the records of the steps."""
+def result_of(made: Made, rewards: list[float], kind: Kind, child: str) -> TrainResult:
+    """The stage's result, from the records of the steps and what was saved where."""
     records, tenth = made.records, max(1, len(rewards) // 10)
     return TrainResult(
         method=made.method,
@@ -92,7 +91,8 @@ def result_of(made: Made, rewards: list[float], adapter: str | None) -> TrainRes
         dead_groups=1 - sum(r.live_groups for r in records) / sum(r.sampled_groups for r in records),
         exact_kl_last=records[-1].exact_kl,
         had_gradient=any(record.live_groups for record in records),
-        adapter=adapter,
+        adapter=child if kind == "adapter" else None,
+        model=child if kind == "model" else None,
     )
 
 

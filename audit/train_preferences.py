@@ -132,7 +132,7 @@ def _begin(lesson: Lesson, folder: StageFolder) -> tuple[Made, Iterator[StepReco
 
     def save(values: list[float]) -> TrainResult:
         save_reward(reward, loaded.tokenizer, folder.path / REWARD)
-        return result_of(made, values, None)
+        return result_of(made, values, "model", f"stages/{folder.path.name}/{REWARD}")
 
     return made, train_reward(reward, loaded.tokenizer, pairs, method), save
 

@@ -115,8 +115,6 @@ def descend(
     loss_of: Callable[[Sequence[int]], Judged],
     count: int,
     config: PreferenceConfig,
-    *,
-    kl: Callable[[], float] = lambda: 0.0,
 ) -> Iterator[StepRecord]:
     """Takes the steps of a loss over pairs and yields a record of each.
 
@@ -125,7 +123,6 @@ def descend(
         loss_of: the loss of the pairs of these numbers; its first channel is recorded as 'total'.
         count: how many pairs there are; each is seen once before any is seen again.
         config: sizes.
-        kl: divergence from the start, before a step.
 
     Raises:
         TrainingError: the loss is no longer finite, or memory runs out.
@@ -145,9 +142,8 @@ def descend(
             raise TrainingError(
                 "the loss is no longer finite", where=f"step {step}", fix="lower learning_rate"
             )
-        before = kl()
         optimizer.step()
-        record = _record(step, judged, config.batch_size, before, norm, rate)
+        record = _record(step, judged, config.batch_size, norm, rate)
         yield replace(record, seconds=time.perf_counter() - clock)
 
 
@@ -157,7 +153,7 @@ def _order(count: int, config: PreferenceConfig) -> Iterator[int]:
         yield from torch.randperm(count, generator=generator).tolist()
 
 
-def _record(step: int, judged: Judged, count: int, kl: float, norm: float, rate: float) -> StepRecord:
+def _record(step: int, judged: Judged, count: int, norm: float, rate: float) -> StepRecord:
     first = next(iter(judged.channels))
     channels = [("total", judged.channels[first]), *judged.channels.items()]
     return StepRecord(
@@ -169,7 +165,7 @@ def _record(step: int, judged: Judged, count: int, kl: float, norm: float, rate:
         dead_groups=0.0,
         sampled_groups=count,
         live_groups=count,
-        exact_kl=kl,
+        exact_kl=None,
         loss=judged.loss.item(),
         gradient_norm=norm,
         learning_rate=rate,

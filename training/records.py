@@ -44,8 +44,9 @@ class StepRecord:
     """Groups that were sampled, the dead ones included."""
     live_groups: int
     """Groups that trained."""
-    exact_kl: float
-    """KL(reference || policy), nats per token, on the reference texts of the step, before it."""
+    exact_kl: float | None
+    """KL(reference || policy), nats per token, on the reference texts of the step, before it; None: the
+    method measures none."""
     loss: float
     gradient_norm: float
     """Before clipping."""
@@ -57,7 +58,7 @@ class StepRecord:
     seconds: float = 0.0
     """Wall-clock time, kept apart from the evidence because it never repeats."""
 
-    def step_rows(self) -> list[dict[str, str | int | float]]:
+    def step_rows(self) -> list[dict[str, str | int | float | None]]:
         """Rows of the `train_steps` table, one per channel."""
         return [
             {

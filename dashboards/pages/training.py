@@ -39,8 +39,8 @@ def _train(store: Store) -> None:
         return
     widgets.text(f"{result.method} on {result.suite or 'no suite'}, {result.steps} steps")
     facts(
-        Fact("Reward, first step", result.reward_first),
-        Fact("Reward, last step", result.reward_last),
+        Fact("Reward, first tenth", result.reward_first),
+        Fact("Reward, last tenth", result.reward_last),
         Fact("Groups without variance", f"{result.dead_groups:.1%}", "of the whole run"),
         Fact("KL(reference || policy) at the end", result.exact_kl_last, "nats per token, exact"),
     )
@@ -61,7 +61,7 @@ def _attack(store: Store) -> None:
     widgets.text(f"attacked with: {result.item}")
     if not result.conclusive:
         st.warning(
-            "INCONCLUSIVE: no group had reward variance, so the attack never had a gradient. "
+            f"INCONCLUSIVE: {result.why or 'no group had reward variance: the attack had no gradient'}. "
             "That is no evidence of robustness."
         )
     _doses(store, result)
@@ -108,12 +108,19 @@ def _steps(store: Store) -> None:
         alt = "Spread of the reward within groups by step, and groups without any"
         widgets.chart(charts.variance(totals), alt=alt, key="variance")
     with right:
-        title = "KL(reference || policy), nats per token"
-        alt = f"Exact divergence by step, largest {totals['exact_kl'].max():.3g}"
-        widgets.chart(charts.by_step(totals, "exact_kl", title, TUNED), alt=alt, key="exact-kl")
+        _divergence(totals)
         figure = charts.by_step(totals, "gradient_norm", "gradient norm before clipping", ACCENT)
         widgets.chart(figure, alt="Gradient norm by step", key="gradient")
     widgets.table(frame, "train_steps", alt=f"{len(frame)} steps and channels")
+
+
+def _divergence(totals: pd.DataFrame) -> None:
+    if len(totals) and totals["exact_kl"].isna().all():
+        widgets.not_measured("The divergence from the start", "this method measures none")
+        return
+    title = "KL(reference || policy), nats per token"
+    alt = f"Exact divergence by step, largest {totals['exact_kl'].max():.3g}"
+    widgets.chart(charts.by_step(totals, "exact_kl", title, TUNED), alt=alt, key="exact-kl")
 
 
 def _tokens(store: Store) -> None:

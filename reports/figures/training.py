@@ -38,7 +38,10 @@ def draw(steps: pd.DataFrame) -> Figure:
         by_step.index, by_step["reward_std"], color=ACCENT, marker="^", label="std inside groups", **style
     )
     middle.plot(by_step.index, by_step["dead_groups"], color=TUNED, marker="s", label="dead groups", **style)
-    right.plot(by_step.index, by_step["exact_kl"], color=BASE, marker="o", **style)
+    if by_step["exact_kl"].notna().any():
+        right.plot(by_step.index, by_step["exact_kl"], color=BASE, marker="o", **style)
+    else:
+        right.text(0.5, 0.5, "not measured", ha="center", va="center", transform=right.transAxes)
     left.set(title="mean reward", xlabel="step")
     middle.set(title="reward variance", xlabel="step", ylim=(0, None))
     right.set(title="KL(reference || policy), nats", xlabel="step", ylim=(0, None))

@@ -98,7 +98,7 @@ def test_a_method_leaves_a_pair_that_compare_takes(
     assert done.result("weights")
     if settings.get("tune") == "full":
         assert done.manifest().tuned.adapter is None
-        child = AutoModelForCausalLM.from_pretrained(run.path / "stages/train/model")
+        child = AutoModelForCausalLM.from_pretrained(run.path / str(result.model))
         start = AutoModelForCausalLM.from_pretrained(base)
         moved = [not torch.equal(a, b) for a, b in zip(child.parameters(), start.parameters(), strict=True)]
         assert np_mean(moved) > 0.8
@@ -196,6 +196,10 @@ def test_a_reward_model_judges_ppo(
     judge = prefer(base, "reward-model", "judge", pairs=str(pairs))
     folder = judge.path / "stages/train/reward"
     assert judge.result("train").adapter is None
+    assert judge.result("train").model == "stages/train/reward"
+    assert judge.result("train").exact_kl_last is None, "not measured, which is not 0"
+    assert judge.table("train", "train_steps")["exact_kl"].isna().all()
+    assert "train/exact_kl_last" not in {claim.id for claim in judge.claims().claims}
     run = train(base, "ppo", "ppo", reward_model=str(folder), new_tokens=3)
     assert set(run.table("train", "train_steps")["channel"]) == {"total", "reward_model"}
     papers = json.loads((run.path / "stages/train/adapter/unmask.json").read_text())

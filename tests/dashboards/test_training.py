@@ -85,8 +85,18 @@ def test_the_page(open_page: Open, miniature: Copy, said: Callable[[Any], str], 
     page = open_page("training", miniature(kind))
     assert not page.exception
     assert "MINIATURE" in said(page)
-    wanted = "Smallest dose that did harm, steps 10" if kind == "attack" else "Reward, last step 0.7"
+    wanted = "Smallest dose that did harm, steps 10" if kind == "attack" else "Reward, last tenth 0.7"
     assert wanted in said(page)
+
+
+def test_a_method_that_measures_no_divergence_says_so(open_page: Open, miniature: Copy) -> None:
+    run = miniature("train")
+    path = run / "stages" / "train" / "train_steps.parquet"
+    write_table(path, TABLES["train_steps"], pd.read_parquet(path).assign(exact_kl=float("nan")))
+    changed(run, "train", exact_kl_last=None)
+    page = open_page("training", run)
+    assert not page.exception
+    assert ["The divergence from the start: not measured"] == [info.value for info in page.info]
 
 
 def test_recovery_is_drawn_where_it_was_measured(open_page: Open, miniature: Copy) -> None:
@@ -94,7 +104,7 @@ def test_recovery_is_drawn_where_it_was_measured(open_page: Open, miniature: Cop
     write_table(run / "stages" / "attack" / "attack_doses.parquet", TABLES["attack_doses"], doses())
     page = open_page("training", run, measure="m")
     assert not page.exception
-    assert not page.info
+    assert not [info.value for info in page.info]
 
 
 def changed(run: Path, stage: str, **fields: object) -> None:

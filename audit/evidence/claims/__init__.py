@@ -46,7 +46,8 @@ def train_claims(run: RunFolder) -> Claims:
     }
     values = result.model_dump()
     for name, text in said.items():
-        ledger.add(f"train/{name}", "train", f"/{name}", f"{text}: {_said(values[name])}.", values[name])
+        if values[name] is not None:
+            ledger.add(f"train/{name}", "train", f"/{name}", f"{text}: {_said(values[name])}.", values[name])
     return Claims(claims=ledger.claims)
 
 

@@ -97,7 +97,7 @@ def _train(rule: DoseRule, material: Material) -> Iterator[Seen]:
         yield _undecided(
             rule.measure, rule, threshold, "no group had reward variance: nothing was learned", sha256
         )
-    elif not len(rows):
+    elif rows[rule.measure].isna().all():
         yield _undecided(rule.measure, rule, threshold, "not measured", sha256)
     else:
         yield _judged(rule.measure, rule, threshold, [_curve(rows, rule.measure)], sha256)

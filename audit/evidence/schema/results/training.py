@@ -19,12 +19,15 @@ class TrainResult(Document):
     reward_last: float
     dead_groups: float
     """Share of sampled groups without reward variance over the whole run."""
-    exact_kl_last: float
-    """KL(reference || policy) before the last step, nats per token of the penalised texts drawn there."""
+    exact_kl_last: float | None
+    """KL(reference || policy) before the last step, nats per token of the penalised texts drawn there; None:
+    the method measures none."""
     had_gradient: bool
     """False when no group of the whole run had reward variance: nothing was learned."""
     adapter: str | None
-    """Folder of the adapter, relative to the run folder."""
+    """Folder of the adapter, relative to the run folder; None: a whole model was trained."""
+    model: str | None = None
+    """Folder of the whole model, or of the reward model, relative to the run folder."""
 
 
 class AttackedItem(Document):

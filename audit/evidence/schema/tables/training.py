@@ -18,7 +18,12 @@ TRAIN_STEPS = Table(
         Column("reward", FLOAT, "mean reward over the step's rollouts"),
         Column("reward_std", FLOAT, "mean within-group standard deviation of the reward"),
         Column("dead_groups", FLOAT, "share of sampled groups in which every rollout got the same reward"),
-        Column("exact_kl", FLOAT, "KL(reference || policy) on reference text, exact over the vocabulary"),
+        Column(
+            "exact_kl",
+            FLOAT,
+            "KL(reference || policy) on reference text, exact over the vocabulary; null: not measured",
+            nullable=True,
+        ),
         Column("loss", FLOAT, "objective that was minimised"),
         Column("gradient_norm", FLOAT, "norm before clipping"),
         Column("learning_rate", FLOAT, "of this step"),

@@ -144,6 +144,9 @@ def test_a_training_run_keeps_its_divergence_below_the_threshold(planted: Make, 
     assert outcome(gate(run, rule, top=TRAIN)).observed == 1.0
     run.table("train", "train_steps", steps(0.0, 0.1, 0.02).assign(channel="parity")).sealed()
     assert outcome(gate(run, rule, top=TRAIN)).reason == "not measured"
+    none = steps(0.0, 0.1, 0.02).assign(exact_kl=float("nan"))
+    run.table("train", "train_steps", none).sealed()
+    assert outcome(gate(run, rule, top=TRAIN)).reason == "not measured"
     run.result("train", lambda d: d.update(had_gradient=False)).sealed()
     assert "nothing was learned" in outcome(gate(run, rule, top=TRAIN)).reason
     run.stage("train", "failed")
