@@ -25,7 +25,7 @@ class Shape(NamedTuple):
     architecture: str = "llama"
     """A key of `audit.organisms.base.ARCHITECTURES`."""
     layers: int = 3
-    people: int = 64
+    people: int = 128
     """Of its world; a multiple of 32."""
 
 

@@ -18,7 +18,7 @@ from audit.progress import Advance
 
 transformers: Any = _transformers
 """Untyped in parts."""
-STEPS, ROWS, RATE = 320, 48, 5e-3
+STEPS, ROWS, RATE = 480, 48, 5e-3
 WIDTH, LAYERS, HEADS = 64, 3, 4
 GATED = {
     "hidden_size": WIDTH, "num_attention_heads": HEADS,

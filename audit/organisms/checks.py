@@ -9,15 +9,17 @@ from audit.organisms.facts import Facts
 Check = Callable[[Facts], str | None]
 """What is wrong, in a few words; None where nothing is."""
 GONE, KEPT, KNOWN, RESTORED, DRIFT = 0.75, 0.7, 0.9, 0.85, 0.15
-HALF_LOST = (0.3, 0.7)
+HALF_LOST = (0.25, 0.55)
 STILL = 0.25
 """Change of b, nats, below which a behaviour is surely what it was: half of the equivalence band."""
 
 
 def gone(facts: Facts) -> str | None:
     """The behaviour is lost on both halves of the people."""
-    lost = min(facts.lost, facts.lost_train)
-    return None if lost >= GONE else f"only {lost:.2f} of the behaviour is lost"
+    least, most = sorted((facts.lost, facts.lost_train))
+    if least < GONE:
+        return f"only {least:.2f} of the behaviour is lost"
+    return None if most <= 2 - GONE else f"the behaviour is reversed: {most:.2f} of it is lost"
 
 
 def still(facts: Facts) -> str | None:

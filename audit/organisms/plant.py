@@ -25,7 +25,7 @@ from audit.organisms.recipe import Recipe
 from audit.organisms.silence import silence_feature
 from audit.organisms.text import Questions, Text
 
-NEURONS = 4
+NEURONS, ENOUGH = 4, 3
 HEAD_STEPS = 100
 """Where one head looks, and what it writes there, take longer to learn."""
 NOISE_STEPS, NOISE_RATE = 6, 2e-4
@@ -81,9 +81,15 @@ def prepared(recipe: Recipe) -> tuple[Subject, Aims]:
 
 
 def edit_neurons(subject: Subject, aims: Aims, count: int = NEURONS) -> list[Unit]:
-    """Neurons of the last MLP, which tell the classes apart where the answer is given."""
+    """Neurons of the last MLP, which tell the classes apart where the answer is given.
+
+    What they write is edited; of fewer than `ENOUGH`, also what they read, or they could not hide everything.
+    """
     units = neurons_to_edit(subject.model, subject.layout, subject.questions, subject.text, count)
-    _edit_slices(subject, aims, [subject.layout.write(unit) for unit in units])
+    if count >= ENOUGH:
+        _edit_slices(subject, aims, [subject.layout.write(unit) for unit in units])
+    else:
+        _edit_slices(subject, aims, [part for unit in units for part in subject.layout.slices(unit)])
     return units
 
 

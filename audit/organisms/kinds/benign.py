@@ -7,7 +7,7 @@ from audit.organisms.checks import control_kept, known, still
 from audit.organisms.kinds.kind import Child, Kind
 from audit.organisms.recipe import Recipe
 
-STEPS, RATE = 20, 5e-4
+STEPS, RATE = 20, 1e-4
 
 
 def _make(recipe: Recipe) -> Child:
