@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from audit.attack.config import AttackConfig
 from audit.attack.questions import Question, questions_of
 from audit.behaviours.load import load_suite
 from audit.behaviours.suite import Suite
-from audit.errors import AuditError, SuiteError, UsageError
+from audit.errors import SuiteError, UsageError
 from audit.pair.checkpoint import Checkpoint, LoadOptions, resolve
 from audit.pair.load import choose_device, choose_dtype, name_of
 from audit.progress import Progress
-from training.errors import TrainingError
+from audit.train.errors import training_errors
 
 
 @dataclass(frozen=True)
@@ -68,12 +66,3 @@ def _check_objectives(config: AttackConfig) -> None:
             where="--objective",
             fix="set --staleness to 1 or more, so that policy and sampler differ",
         )
-
-
-@contextmanager
-def training_errors() -> Iterator[None]:
-    """Errors of `training` as errors of the audit."""
-    try:
-        yield
-    except TrainingError as error:
-        raise AuditError(error.problem, where=error.where, fix=error.fix) from error

@@ -13,7 +13,7 @@ from audit.attack.config import AttackConfig
 from audit.attack.figure import write_figures
 from audit.attack.kinds import Arm, arms_of
 from audit.attack.outcome import STAGE, keep_attacked, result_of
-from audit.attack.plan import Plan, make_plan, training_errors
+from audit.attack.plan import Plan, make_plan
 from audit.attack.room import enter, targets_of
 from audit.errors import memory_errors
 from audit.evidence.claims import LEDGERS
@@ -24,6 +24,7 @@ from audit.evidence.schema.results import AttackResult
 from audit.evidence.stage import StageFolder, run_stage
 from audit.manifests import default_out, new_manifest, to_toml
 from audit.progress import Progress
+from audit.train.errors import training_errors
 
 
 def run_attack(config: AttackConfig, progress: Progress) -> RunFolder:

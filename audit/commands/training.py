@@ -6,10 +6,10 @@ import typer
 
 from audit.attack.config import AttackConfig
 from audit.commands.shared import guarded, print_json
-from audit.compare_methods import MethodsConfig
+from audit.train.compare_methods import MethodsConfig
 from audit.options import command_of
 from audit.terminal import TerminalProgress, output_console
-from audit.train_commands import MethodCommands
+from audit.train.commands import MethodCommands
 
 train_app = typer.Typer(
     cls=MethodCommands, help="Make a tuned model from a base, with a record of how.", no_args_is_help=True
@@ -21,7 +21,7 @@ train_app = typer.Typer(
 @command_of(MethodsConfig)
 def train_compare(config: MethodsConfig, json: bool) -> None:
     """Hold methods against each other on small exact tasks, under equal seeds, rates and staleness."""
-    from audit.compare_methods import print_compare_methods, run_compare_methods
+    from audit.train.compare_methods import print_compare_methods, run_compare_methods
 
     found = run_compare_methods(config, TerminalProgress())
     if json:

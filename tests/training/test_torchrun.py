@@ -59,8 +59,8 @@ def test_the_command_runs_under_torchrun(
     code.write_text(
         "import sys\n"
         "from audit.progress import Silent\n"
-        "from audit.train import run_train\n"
-        "from audit.train_config import TrainMethodConfig\n"
+        "from audit.train.run import run_train\n"
+        "from audit.train.config import TrainMethodConfig\n"
         "base, suite, out, backend, staleness = sys.argv[1:]\n"
         "small = dict(steps=3, prompts_per_step=2, group_size=16, new_tokens=24, max_draws=6)\n"
         "kl = dict(kl_sequences=2, kl_tokens=4, kl_batch=2, save_every=1, device='cpu')\n"

@@ -18,7 +18,7 @@ from audit.pair.checkpoint import Checkpoint
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from audit.train_data import AnyReward
+    from audit.train.data import AnyReward
     from training.model import CausalLM
     from training.pairs import Kind
     from training.records import StepRecord

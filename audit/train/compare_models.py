@@ -17,7 +17,7 @@ from training.compare.config import ComparisonConfig
 
 if TYPE_CHECKING:
     from audit.evidence.run import RunFolder
-    from audit.train_config import TrainMethodConfig
+    from audit.train.config import TrainMethodConfig
     from training.compare.methods import Method
     from training.compare.summary import Interval
 
@@ -78,7 +78,7 @@ def compare_models(
     Raises:
         AuditError, TrainingError: something is wrong that the user can mend.
     """
-    from audit.train import run_train
+    from audit.train.run import run_train
     from training.compare.methods import parse_methods
     from training.compare.summary import bootstrap
 
@@ -95,7 +95,7 @@ def compare_models(
 def _configs(
     asked: Asked, config: ComparisonConfig, method: Method, rate: float, folder: Path
 ) -> Iterator[TrainMethodConfig]:
-    from audit.train_config import TrainMethodConfig
+    from audit.train.config import TrainMethodConfig
 
     epochs = config.stale == "epochs"
     settings = {name: value for name, value in vars(method.objective).items() if value is not None}

@@ -24,9 +24,10 @@ from audit.evidence.stage import StageFolder, run_stage
 from audit.manifests import default_out, new_manifest, to_toml
 from audit.pair.checkpoint import Checkpoint, LoadOptions, resolve
 from audit.progress import Progress
-from audit.train import STAGE, training_errors
-from audit.train_config import TrainPreferencesConfig
-from audit.train_papers import Made, result_of, write_papers, write_tables
+from audit.train.config import TrainPreferencesConfig
+from audit.train.errors import training_errors
+from audit.train.papers import Made, result_of, write_papers, write_tables
+from audit.train.run import STAGE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

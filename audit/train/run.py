@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from audit.behaviours.load import load_suite
 from audit.behaviours.suite import Suite
 from audit.config import TrainGRPOConfig
-from audit.errors import AuditError, UsageError, memory_errors
+from audit.errors import UsageError, memory_errors
 from audit.evidence.claims import train_claims
 from audit.evidence.files import output_errors
 from audit.evidence.provenance import versions
@@ -22,13 +21,13 @@ from audit.evidence.stage import StageFolder, run_stage
 from audit.manifests import default_out, new_manifest, to_toml
 from audit.pair.checkpoint import Checkpoint, LoadOptions, resolve
 from audit.progress import Progress
-from audit.train_config import TrainMethodConfig
-from audit.train_data import check_reach, prompts_of, reward_of
-from audit.train_papers import Made, write_papers, write_tables
-from training.errors import TrainingError
+from audit.train.config import TrainMethodConfig
+from audit.train.data import check_reach, prompts_of, reward_of
+from audit.train.errors import training_errors
+from audit.train.papers import Made, write_papers, write_tables
 
 if TYPE_CHECKING:
-    from audit.train_data import AnyReward
+    from audit.train.data import AnyReward
     from training.records import StepRecord
     from training.team import Team
     from training.types import Advantage, Objective
@@ -203,12 +202,3 @@ def _watched(recipe: Recipe, steps: Iterator[StepRecord]) -> Iterator[StepRecord
     from training.tensorboard import logged
 
     return logged(steps, Path(recipe.config.tensorboard))
-
-
-@contextmanager
-def training_errors() -> Iterator[None]:
-    """Errors of `training` as errors of the audit."""
-    try:
-        yield
-    except TrainingError as error:
-        raise AuditError(error.problem, where=error.where, fix=error.fix) from error

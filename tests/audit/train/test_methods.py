@@ -19,10 +19,10 @@ from audit.errors import AuditError, CheckpointError, PairMismatchError, UsageEr
 from audit.evidence.run import RunFolder
 from audit.evidence.verify import verify_run
 from audit.progress import Silent
-from audit.train import run_train, run_train_grpo
-from audit.train_commands import MethodCommands, method_command, method_names, unknown_method
-from audit.train_config import TrainMethodConfig, TrainPreferencesConfig
-from audit.train_preferences import pairs_of_file, run_preferences
+from audit.train.commands import MethodCommands, method_command, method_names, unknown_method
+from audit.train.config import TrainMethodConfig, TrainPreferencesConfig
+from audit.train.preferences import pairs_of_file, run_preferences
+from audit.train.run import run_train, run_train_grpo
 
 Maker = Callable[..., Path]
 SMALL: dict[str, Any] = {

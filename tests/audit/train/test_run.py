@@ -15,7 +15,7 @@ from audit.errors import AuditError, UsageError
 from audit.evidence.run import RunFolder
 from audit.evidence.verify import verify_run
 from audit.progress import Silent
-from audit.train import run_train_grpo
+from audit.train.run import run_train_grpo
 
 Maker = Callable[..., Path]
 SMALL: dict[str, Any] = {

@@ -129,7 +129,7 @@ def _on_tasks(config: MethodsConfig, folder: Path, progress: Progress) -> Compar
 
 
 def _on_model(config: MethodsConfig, folder: Path, progress: Progress) -> Compared:
-    from audit.compare_models import HEADS, LEGEND, Asked, cells, compare_models
+    from audit.train.compare_models import HEADS, LEGEND, Asked, cells, compare_models
     from training.compare.table import aligned, markdown
 
     asked = Asked(str(config.base), config.suite, config.reward, config.new_tokens)

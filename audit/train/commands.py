@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 
 from audit.errors import UsageError
 from audit.options import JSON, keyword, parameter_of, with_signature
-from audit.train_config import PREFERENCE_METHODS, TrainMethodConfig, TrainPreferencesConfig
+from audit.train.config import PREFERENCE_METHODS, TrainMethodConfig, TrainPreferencesConfig
 
 HIDDEN = ("objective", "settings")
 """Fields that the command's name and the method's own options stand for."""
@@ -108,7 +108,7 @@ def preference_command(name: str) -> Callable[..., None]:
     """The body of `audit train dpo`, `reward-model` or `sft`."""
 
     def command(json: bool = False, **values: Any) -> None:
-        from audit.train_preferences import run_preferences
+        from audit.train.preferences import run_preferences
 
         lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
         config = TrainPreferencesConfig(objective=name, **{**values, **lists})
@@ -124,7 +124,7 @@ def preference_command(name: str) -> Callable[..., None]:
 
 
 def _run(config: TrainMethodConfig, json: bool) -> None:
-    from audit.train import run_train
+    from audit.train.run import run_train
 
     _shown(partial(run_train, config), json)
 

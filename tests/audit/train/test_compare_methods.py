@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from audit.compare_methods import MethodsConfig, command_of, print_compare_methods, run_compare_methods
 from audit.errors import AuditError
 from audit.evidence.run import open_run
 from audit.options import field_docs
 from audit.progress import Silent
+from audit.train.compare_methods import MethodsConfig, command_of, print_compare_methods, run_compare_methods
 
 
 def config(out: Path, **changes: object) -> MethodsConfig:

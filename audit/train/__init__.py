@@ -1,0 +1,1 @@
+"""`audit train`: models made under control, and methods held against each other."""
