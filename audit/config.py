@@ -10,7 +10,7 @@ from audit.presets import PRESETS, PresetName
 from training.config import GRPOConfig
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-OPTIONAL_STAGES = ("elicit", "directions", "features", "switches", "bypass")
+OPTIONAL_STAGES = ("elicit", "directions", "features", "switches", "bypass", "relearn")
 """Stages that `--skip` may leave out."""
 
 
@@ -55,11 +55,11 @@ class CompareConfig:
     """Block whose output gets a dictionary; may be repeated. Default: by the preset, from the middle."""
     dictionary: str = "crosscoder"
     """crosscoder, crosscoder-l1, crosscoder-shared, difference, topk, batchtopk, jumprelu, a folder with a
-    dictionary in SAELens's layout, or saelens:RELEASE:ID."""
+    dictionary (ours, or of SAELens, sparsify, dictionary_learning, Gemma Scope), or saelens:RELEASE:ID."""
     keep_activations: bool = False
     """Keep the harvested activations in the run folder as safetensors shards (large)."""
     skip: tuple[str, ...] = ()
-    """Stage to leave out: elicit, directions, features, switches or bypass; may be repeated."""
+    """Stage to leave out: elicit, directions, features, switches, bypass or relearn; may be repeated."""
     allow_pickle: bool = False
     """Accept pickled weights (loaded without running their code); recorded in the manifest."""
     trust_remote_code: bool = False

@@ -13,12 +13,10 @@ from audit.features.source import DictionarySource
 from audit.presets import Preset
 from audit.progress import Progress
 from sae.dictionaries import (
+    AnyDictionary,
     DictionaryConfig,
     DifferenceSAE,
     Health,
-    PairedCoder,
-    SharedConfig,
-    SharedSAE,
     architecture_of,
     health_of,
     load,
@@ -30,7 +28,6 @@ from sae.types import HookPoint
 HEALTH, CHECKPOINT = "health.json", "training.safetensors"
 SHARED_PART = 0.5
 """Share of the latents that `crosscoder-shared` ties."""
-AnyDictionary = PairedCoder | SharedSAE
 
 
 @dataclass(frozen=True)
@@ -41,9 +38,7 @@ class Made:
     health: Health
 
 
-def dictionary_config(
-    name: str, preset: Preset, *, seed: int, device: str
-) -> DictionaryConfig | SharedConfig:
+def dictionary_config(name: str, preset: Preset, *, seed: int, device: str) -> DictionaryConfig:
     """Settings of one of the kinds that can be trained."""
     common: dict[str, Any] = {
         "latents": preset.latents,
@@ -52,13 +47,12 @@ def dictionary_config(
         "seed": seed,
         "device": device,
     }
-    if name in ("topk", "batchtopk", "jumprelu"):
-        return SharedConfig(architecture=name, **common)  # type: ignore[arg-type]  # just looked at
     kinds: dict[str, dict[str, Any]] = {
         "crosscoder": {},
         "crosscoder-l1": {"activation": "l1"},
         "crosscoder-shared": {"shared": int(SHARED_PART * preset.latents)},
         "difference": {"kind": "difference"},
+        **{name: {"kind": "shared", "activation": name} for name in ("topk", "batchtopk", "jumprelu")},
     }
     start = min(2 * preset.active_latents, preset.latents)
     return DictionaryConfig(**common, k_start=start, **kinds[name])
@@ -66,7 +60,7 @@ def dictionary_config(
 
 def trained(
     stream: HookStream,
-    config: DictionaryConfig | SharedConfig,
+    config: DictionaryConfig,
     folder: Path,
     *,
     hook: HookPoint,

@@ -48,7 +48,8 @@ def dictionary_source(text: str) -> DictionarySource:
     raise UsageError(
         f"{text!r} is no dictionary that can be trained or loaded.",
         where="--dictionary",
-        fix=f"use one of {', '.join(TRAINED)}, a folder in SAELens's layout, or {AS_NAMED}",
+        fix=f"use one of {', '.join(TRAINED)}, a folder of a dictionary (ours or one of SAELens, sparsify, "
+        f"dictionary_learning, Gemma Scope), or {AS_NAMED}",
     )
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import sae_kernels as sk
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from sae.dictionaries.config import DictionaryConfig
-from sae.dictionaries.paired import Weights
+from sae.dictionaries.weights import Weights
 from sae.errors import DictionaryError
 
 TINY = 1e-12
@@ -63,6 +64,8 @@ class Coder(nn.Module):
         self.decoder_FMD = nn.Parameter(rows.clone() * DECODER_NORM)
         self.bias_F = nn.Parameter(torch.zeros(config.latents))
         self.bias_MD = nn.Parameter(torch.zeros(models, width))
+        learnt = torch.zeros(config.latents if config.activation == "jumprelu" else 0)
+        self.log_threshold_F = nn.Parameter(learnt) if len(learnt) else None
         self.mean_MD: Tensor
         self.register_buffer("mean_MD", torch.zeros(models, width))
         self.scale_M: Tensor
@@ -83,6 +86,21 @@ class Coder(nn.Module):
         mean_MD, scale_M = centre_and_scale(x_NMD)
         self.mean_MD.copy_(mean_MD)
         self.scale_M.copy_(scale_M)
+
+    @torch.no_grad()
+    def start_thresholds(self, x_NMD: Float[Tensor, "N M D"], k: int) -> None:
+        """Sets learnt thresholds so that k latents are active per token on average, if there are any."""
+        if self.log_threshold_F is not None:
+            encoder, bias, _ = self.flat()
+            kept = sk.encode_batchtopk(self.normalise(x_NMD).flatten(1), encoder.T, bias, k * len(x_NMD))
+            self.log_threshold_F.fill_(kept.least.clamp(min=TINY).log())
+
+    @property
+    def threshold_F(self) -> Float[Tensor, " F"]:
+        """What a code has to exceed, in units of training: learnt, or by the smallest score that was kept."""
+        if self.log_threshold_F is not None:
+            return self.log_threshold_F.exp()
+        return self.theta * self.penalty_F / self.weight_F.clamp(min=TINY)
 
     def normalise(self, x_NMD: Float[Tensor, "N M D"]) -> Float[Tensor, "N M D"]:
         """Activations in the units of training."""
@@ -123,7 +141,7 @@ class Coder(nn.Module):
         return Weights(
             encoder,
             bias_F=self.bias_F * longest - (encoder * self.mean_MD).sum((1, 2)),
-            threshold_F=self.theta * self.penalty_F / self.weight_F.clamp(min=TINY) * longest,
+            threshold_F=self.threshold_F * longest,
             decoder_FMD=decoder / longest[:, None, None],
             bias_MD=self.bias_MD / scale + self.mean_MD,
         )

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from sae.errors import DictionaryError
 
-Kind = Literal["crosscoder", "difference"]
-Activation = Literal["batchtopk", "l1"]
-SharedArchitecture = Literal["topk", "batchtopk", "jumprelu"]
-SHARED_ARCHITECTURES: tuple[SharedArchitecture, ...] = ("topk", "batchtopk", "jumprelu")
+Kind = Literal["crosscoder", "difference", "shared"]
+Activation = Literal["batchtopk", "topk", "jumprelu", "l1"]
+Reads = Literal["base", "tuned", "mixed"]
+Precision = Literal["float32", "bfloat16"]
+CHOICES: dict[str, tuple[str, ...]] = {
+    "kind": get_args(Kind),
+    "activation": get_args(Activation),
+    "reads": get_args(Reads),
+    "precision": get_args(Precision),
+}
 
 
 @dataclass(frozen=True)
@@ -22,21 +28,29 @@ class DictionaryConfig:
     """
 
     kind: Kind = "crosscoder"
-    """crosscoder: one code for both models; difference: an SAE of what the tuned model adds to the base."""
+    """crosscoder: one code for both models; difference: an SAE of what the tuned model adds to the base;
+    shared: an SAE of one stream, read on either model."""
+    reads: Reads = "mixed"
+    """Whose activations a shared one is trained on; mixed: half of a batch from each model, same tokens."""
     latents: int = 1024
     """Width F of the dictionary."""
     activation: Activation = "batchtopk"
-    """What keeps codes sparse: the k largest per token on average, or an L1 penalty."""
+    """What keeps codes sparse: the k largest per token on average (batchtopk) or of each (topk; shared only),
+    a threshold per latent that is learnt (jumprelu), or an L1 penalty."""
     k: int = 32
-    """Latents active per token on average (batchtopk)."""
+    """Latents active per token (topk), on average (batchtopk), or aimed at (jumprelu)."""
     k_start: int = 64
-    """The same at the first step, at most `latents`; it falls linearly to `k`."""
+    """The same at the first step, at most `latents`; it falls linearly to `k`. TopK has `k` throughout."""
     k_share: float = 0.2
     """Share of the steps over which `k_start` falls to `k`."""
     l1: float = 2.0
     """Weight of the L1 penalty on code times sum of decoder norms (l1), reached after `l1_share`."""
     l1_share: float = 0.05
     """Share of the steps over which the L1 weight rises."""
+    sparsity: float = 3.0
+    """Weight of (L0 / k - 1)^2 (jumprelu)."""
+    bandwidth: float = 0.5
+    """Width around a threshold within which it learns, in units of the pre-activation (jumprelu)."""
     shared: int = 0
     """Latents, the first ones, whose decoders are held equal in both models (crosscoder)."""
     shared_penalty: float = 0.7
@@ -45,7 +59,12 @@ class DictionaryConfig:
     steps: int = 300
     """Optimiser steps."""
     batch_size: int = 512
-    """Tokens per step."""
+    """Activations per step, in all processes together."""
+    accumulate: int = 1
+    """Parts that a process cuts its share of a batch into, one after another: less memory, the same step but
+    that BatchTopK chooses within a part."""
+    precision: Precision = "float32"
+    """Of products and gathers; weights, optimiser and sums stay in float32."""
     lr: float = 4e-3
     """Peak learning rate of Adam; the default suits some hundred steps, many thousands want less."""
     warm_up: float = 0.05
@@ -74,6 +93,7 @@ class DictionaryConfig:
             "k_start",
             "steps",
             "batch_size",
+            "accumulate",
             "dead_after",
             "calibration",
             "checkpoint_every",
@@ -81,66 +101,25 @@ class DictionaryConfig:
             _check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("k_share", "l1_share", "warm_up", "decay"):
             _check(0 <= getattr(self, name) <= 1, name, getattr(self, name), "between 0 and 1")
-        for name in ("lr", "clip", "shared_penalty"):
+        for name in ("lr", "clip", "shared_penalty", "bandwidth"):
             _check(getattr(self, name) > 0, name, getattr(self, name), "positive")
-        for name in ("l1", "aux", "seed"):
+        for name in ("l1", "sparsity", "aux", "seed"):
             _check(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         _check(self.k <= self.latents, "k", self.k, f"at most latents ({self.latents})")
         _check(0 <= self.shared <= self.latents, "shared", self.shared, f"from 0 to latents ({self.latents})")
-        _check(self.kind == "crosscoder" or self.shared == 0, "shared", self.shared, "0 in a difference SAE")
-        _check(self.kind in ("crosscoder", "difference"), "kind", self.kind, "crosscoder or difference")
-        _check(self.activation in ("batchtopk", "l1"), "activation", self.activation, "batchtopk or l1")
+        _check(self.kind == "crosscoder" or self.shared == 0, "shared", self.shared, "0 but in a crosscoder")
+        for name, choices in CHOICES.items():
+            wanted = f"one of {', '.join(choices)}"
+            _check(getattr(self, name) in choices, name, getattr(self, name), wanted)
+        alone = self.kind == "shared"
+        _check(alone or self.activation != "topk", "activation", self.activation, "another in a paired kind")
+        cut = self.accumulate * self.sides
+        _check(self.batch_size % cut == 0, "batch_size", self.batch_size, f"a multiple of {cut}")
 
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON has them."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class SharedConfig:
-    """How SAELens trains a single-model SAE.
-
-    Raises:
-        DictionaryError: a value makes no sense.
-    """
-
-    architecture: SharedArchitecture = "batchtopk"
-    """topk and batchtopk keep the k largest codes; jumprelu learns a threshold per latent."""
-    reads: Literal["base", "tuned", "mixed"] = "mixed"
-    """Whose activations it is trained on; mixed: half of each batch from each model, the same tokens."""
-    latents: int = 1024
-    """Width F of the dictionary."""
-    k: int = 32
-    """Latents active per token; for jumprelu the L0 that its quadratic penalty aims at."""
-    steps: int = 300
-    """Optimiser steps."""
-    batch_size: int = 512
-    """Activations per step, an even number."""
-    lr: float = 4e-3
-    """Peak learning rate of Adam; it rises over 5 % and falls to zero over the last 30 % of the steps."""
-    calibration: int = 16_384
-    """Tokens that mean and scale of the activations are estimated on."""
-    seed: int = 0
-    """Seed of the initial weights."""
-    device: str = "cpu"
-    """Where it is trained."""
-
-    def __post_init__(self) -> None:
-        for name, wrong, fix in (
-            (
-                "architecture",
-                self.architecture not in SHARED_ARCHITECTURES,
-                "use topk, batchtopk or jumprelu",
-            ),
-            ("reads", self.reads not in ("base", "tuned", "mixed"), "use base, tuned or mixed"),
-            ("k", not 1 <= self.k <= self.latents, f"use 1 to latents ({self.latents})"),
-            ("steps", self.steps < 1, "use at least 1"),
-            ("batch_size", self.batch_size < 2 or self.batch_size % 2, "use an even number"),
-            ("calibration", self.calibration < 2, "use at least 2"),
-            ("lr", self.lr <= 0, "use a positive one"),
-        ):
-            if wrong:
-                raise DictionaryError(f"{getattr(self, name)!r} makes no sense", where=name, fix=fix)
+    @property
+    def sides(self) -> int:
+        """Activations that a token gives."""
+        return 2 if self.kind == "shared" and self.reads == "mixed" else 1
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON has them."""

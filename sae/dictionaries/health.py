@@ -14,6 +14,8 @@ from sae.dictionaries.paired import PairedCoder
 from sae.dictionaries.shared import SharedSAE
 from sae.errors import DictionaryError
 
+AnyDictionary = PairedCoder | SharedSAE
+
 
 @dataclass(frozen=True)
 class Health:
@@ -39,12 +41,12 @@ class Health:
 class TrainedDictionary:
     """A dictionary in raw units, and how well it does."""
 
-    dictionary: PairedCoder | SharedSAE
+    dictionary: AnyDictionary
     health: Health
 
 
 @torch.no_grad()
-def health_of(dictionary: PairedCoder | SharedSAE, stream: Iterable[Tensor], *, held_out: bool) -> Health:
+def health_of(dictionary: AnyDictionary, stream: Iterable[Tensor], *, held_out: bool) -> Health:
     """Measures a dictionary in one pass, sums in float64.
 
     Args:
@@ -82,14 +84,15 @@ class _Sums(NamedTuple):
     tokens: Tensor
 
 
-def _sums(dictionary: PairedCoder | SharedSAE, x_NMD: Float[Tensor, "N 2 D"]) -> _Sums:
-    codes, target = dictionary.encode(x_NMD), x_NMD - dictionary.carried(x_NMD)
-    active = codes > 0
+def _sums(dictionary: AnyDictionary, x_NMD: Float[Tensor, "N 2 D"]) -> _Sums:
+    codes, target = dictionary.encode_sparse(x_NMD), x_NMD - dictionary.carried(x_NMD)
+    active = codes.indices >= 0
+    fired = torch.bincount(codes.indices[active], minlength=dictionary.latents)
     return _Sums(
-        (target - dictionary.decode(codes)).double().square().sum((0, 2)),
+        (target - dictionary.decode_sparse(codes)).double().square().sum((0, 2)),
         target.double().square().sum((0, 2)),
         target.double().sum(0),
-        active.sum((0, 2)),
-        active.any(1).sum(0),
+        active.sum((0, -1)).expand(2),
+        fired,
         torch.tensor(len(x_NMD)),
     )

@@ -1,19 +1,19 @@
 """What a dictionary is trained on: reconstruction, sparsity, and work for dead latents.
 
-Shapes: N tokens, F latents, C = M * D, K kept entries. All in normalised units.
+Shapes: N activations, F latents, C = M * D. All in normalised units. Nothing here waits for the device.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import sae_kernels as sk
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sae.dictionaries.coder import Coder
 from sae.dictionaries.config import DictionaryConfig
-from sae.dictionaries.sparse import Kept, autoencode_dense, autoencode_sparse, largest
 
 
 class Outcome(NamedTuple):
@@ -24,6 +24,8 @@ class Outcome(NamedTuple):
     """Latents that had a code in this batch."""
     least: Float[Tensor, ""]
     """Smallest kept score (batchtopk), for the threshold; infinite if nothing was kept."""
+    cut: Int[Tensor, ""]
+    """Activations for whose codes there may have been no room; see `Pressure.room`."""
 
 
 class Pressure(NamedTuple):
@@ -33,6 +35,17 @@ class Pressure(NamedTuple):
     l1: float
     dead: Int[Tensor, " dead"] | None
     """Latents that are to explain the residual."""
+    room: int = 128
+    """Codes of one activation that kernels on a device have room for (batchtopk, jumprelu)."""
+
+
+class Read(NamedTuple):
+    """What the coder reads and with which weights, in the precision of its products."""
+
+    x_NC: Float[Tensor, "N C"]
+    encoder_FC: Float[Tensor, "F C"]
+    bias_F: Float[Tensor, " F"]
+    decoder_FC: Float[Tensor, "F C"]
 
 
 def batchtopk(coder: Coder, x_NMD: Float[Tensor, "N M D"], config: DictionaryConfig, at: Pressure) -> Outcome:
@@ -41,22 +54,54 @@ def batchtopk(coder: Coder, x_NMD: Float[Tensor, "N M D"], config: DictionaryCon
     Minder et al. 2025 (arXiv 2504.02922), as their code has it: 1/2 |e^B| + 1/2 |e^T|, and the n k largest
     scores f_j (|d_j^B| + |d_j^T|) of a batch of n are kept; codes are not rescaled.
     """
-    x, (encoder, bias, decoder) = x_NMD.flatten(1), coder.flat()
+    read = _read(coder, x_NMD, config)
     with torch.no_grad():
-        codes = (x @ encoder.T).add_(bias).relu_()
-        score = codes * (coder.weight_F / coder.penalty_F)
-        kept = largest(score, round(at.k * len(x)))
-        scores_K = score[kept]
-    if x.device.type == "cpu":
-        out = autoencode_sparse(x, encoder, bias, decoder, kept, codes[kept])
-    else:
-        out = autoencode_dense(x, encoder, bias, decoder, kept)
-    error = x_NMD - out.decoded_NC.view_as(x_NMD) - coder.bias_MD
-    loss = error.norm(dim=-1).mean()
-    if at.dead is not None:
-        loss = loss + config.aux * auxk(coder, x, error.detach().flatten(1), at.dead)
-    least = torch.where(scores_K > 0, scores_K, torch.inf).min()
-    return Outcome(loss, _fired(kept, scores_K, len(bias)), least)
+        scale = coder.weight_F / coder.penalty_F
+        kept = sk.encode_batchtopk(
+            read.x_NC,
+            read.encoder_FC.T,
+            read.bias_F,
+            round(at.k * len(x_NMD)),
+            scale=scale,
+            row_capacity=at.room,
+        )
+    loss = _explained(coder, x_NMD, read, kept, config, at)
+    return Outcome(loss, _fired(kept.columns, len(scale)), kept.least, kept.overflow)
+
+
+def topk(coder: Coder, x_NMD: Float[Tensor, "N M D"], config: DictionaryConfig, at: Pressure) -> Outcome:
+    """As `batchtopk`, with the k largest of each activation kept (Gao et al. 2024, arXiv 2406.04093)."""
+    read = _read(coder, x_NMD, config)
+    with torch.no_grad():
+        kept = sk.encode_topk(
+            read.x_NC, read.encoder_FC.T, read.bias_F, config.k, scale=coder.weight_F / coder.penalty_F
+        )
+    loss = _explained(coder, x_NMD, read, kept, config, at)
+    return Outcome(loss, _fired(kept.indices, config.latents), _never(loss), torch.zeros_like(kept.repairs))
+
+
+def jumprelu(coder: Coder, x_NMD: Float[Tensor, "N M D"], config: DictionaryConfig, at: Pressure) -> Outcome:
+    """The same error and AuxK, plus sparsity * (L0 / k - 1)^2, whose gradient moves the thresholds.
+
+    Rajamanoharan et al. 2024 (arXiv 2407.14435), with the quadratic penalty of their section on a fixed L0.
+    """
+    read, threshold = _read(coder, x_NMD, config), coder.threshold_F
+    with torch.no_grad():
+        band = sk.encode_band(
+            read.x_NC,
+            read.encoder_FC.T,
+            read.bias_F,
+            threshold,
+            config.bandwidth,
+            min(at.room, config.latents),
+        )
+    x, encoder, bias, decoder = read
+    active, decoded = sk.autoencode_jumprelu(x, encoder, bias, threshold, decoder, band, config.bandwidth)
+    error = _error(coder, x_NMD, decoded)
+    loss = error.norm(dim=-1).mean() + _auxiliary(read, error, config, at)
+    loss = loss + config.sparsity * (active.sum(1).mean() / at.k - 1).square()
+    fired = _fired(torch.where(active > 0, band.indices, -1), config.latents)
+    return Outcome(loss, fired, _never(loss), band.full.to(torch.int32))
 
 
 def l1(coder: Coder, x_NMD: Float[Tensor, "N M D"], config: DictionaryConfig, at: Pressure) -> Outcome:
@@ -64,31 +109,67 @@ def l1(coder: Coder, x_NMD: Float[Tensor, "N M D"], config: DictionaryConfig, at
 
     c_j is 1, or the shared latents' own factor (their model-diffing update of February 2025).
     """
-    encoder, bias, decoder = coder.flat()
-    codes = (x_NMD.flatten(1) @ encoder.T + bias).relu()
-    error = x_NMD.flatten(1) - codes @ decoder - coder.bias_MD.flatten()
+    x, encoder, bias, decoder = _read(coder, x_NMD, config)
+    codes = (x @ encoder.T + bias.to(x.dtype)).relu()
+    error = _error(coder, x_NMD, codes @ decoder)
     penalty = (codes * (coder.weight_F * coder.penalty_F)).sum(1).mean()
-    loss = error.square().sum(1).mean() + at.l1 * penalty
-    return Outcome(loss, (codes > 0).any(0), torch.zeros_like(loss))
+    loss = error.square().sum((1, 2)).mean() + at.l1 * penalty
+    none = torch.zeros((), dtype=torch.int32, device=x.device)
+    return Outcome(loss, (codes > 0).any(0), torch.zeros_like(loss), none)
 
 
-OBJECTIVES = {"batchtopk": batchtopk, "l1": l1}
+OBJECTIVES = {"batchtopk": batchtopk, "topk": topk, "jumprelu": jumprelu, "l1": l1}
 
 
 def auxk(
-    coder: Coder, x_NC: Float[Tensor, "N C"], error_NC: Float[Tensor, "N C"], dead: Int[Tensor, " dead"]
+    read: Read, error_NC: Float[Tensor, "N C"], dead: Int[Tensor, " dead"], most: int
 ) -> Float[Tensor, ""]:
-    """|e - e_dead|^2 / Var(e): the D/2 largest dead latents per token explain the error (Gao et al. 2024)."""
-    encoder, bias, decoder = (part[dead] for part in coder.flat())
-    codes = (x_NC @ encoder.T + bias).relu()
-    most = max(1, coder.decoder_FMD.shape[-1] // 2)
-    if most < len(dead):
-        top = codes.topk(most, dim=1, sorted=False)
-        codes = torch.zeros_like(codes).scatter(1, top.indices, top.values)
-    missed = (error_NC - codes @ decoder).square().sum()
+    """|e - e_dead|^2 / Var(e): the `most` largest dead latents explain the error (Gao et al. 2024)."""
+    decoded = sk.auxk(*read, dead, min(most, len(dead))).float()
+    missed = (error_NC - decoded).square().sum()
     return missed / (error_NC - error_NC.mean(0)).square().sum().clamp(min=1e-12)
 
 
-def _fired(kept: Kept, scores_K: Tensor, latents: int) -> Tensor:
-    hits = scores_K.new_zeros(latents).index_add_(0, kept.column_K, (scores_K > 0).to(scores_K.dtype))
-    return hits > 0
+def _read(coder: Coder, x_NMD: Float[Tensor, "N M D"], config: DictionaryConfig) -> Read:
+    encoder, bias, decoder = coder.flat()
+    dtype = torch.float32 if config.precision == "float32" else torch.bfloat16
+    return Read(x_NMD.flatten(1).to(dtype), encoder.to(dtype), bias, decoder.to(dtype))
+
+
+def _explained(
+    coder: Coder,
+    x_NMD: Float[Tensor, "N M D"],
+    read: Read,
+    kept: sk.Encoded | sk.Kept,
+    config: DictionaryConfig,
+    at: Pressure,
+) -> Float[Tensor, ""]:
+    error = _error(coder, x_NMD, sk.autoencode(*read, kept).decoded)
+    loss: Tensor = error.norm(dim=-1).mean() + _auxiliary(read, error, config, at)
+    return loss
+
+
+def _error(coder: Coder, x_NMD: Float[Tensor, "N M D"], decoded_NC: Tensor) -> Float[Tensor, "N M D"]:
+    return x_NMD - decoded_NC.float().view_as(x_NMD) - coder.bias_MD
+
+
+def _auxiliary(
+    read: Read, error_NMD: Float[Tensor, "N M D"], config: DictionaryConfig, at: Pressure
+) -> Tensor | float:
+    """Half the width of a stream may work at a time, as Gao et al. advise."""
+    if at.dead is None:
+        return 0.0
+    most = max(1, error_NMD.shape[-1] // 2)
+    return config.aux * auxk(read, error_NMD.detach().flatten(1), at.dead, most)
+
+
+def _fired(latents: Int[Tensor, "*any"], count: int) -> Bool[Tensor, " F"]:
+    """Latents that are named; -1 is none."""
+    place = torch.where(latents < 0, count, latents).flatten()
+    hits = torch.zeros(count + 1, device=latents.device).index_fill_(0, place, 1.0)
+    fired: Tensor = hits[:-1] > 0
+    return fired
+
+
+def _never(loss: Tensor) -> Float[Tensor, ""]:
+    return torch.full_like(loss.detach(), torch.inf)

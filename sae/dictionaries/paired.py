@@ -1,61 +1,21 @@
 """Dictionaries of a pair as they are used: encode, decode, reconstruct, all in raw units.
 
-Every one is a JumpReLU coder (Rajamanoharan et al. 2024): f_j = a_j if a_j > t_j and a_j > 0 else 0, with
-a = W_enc x + b_enc. They differ in what x is and in what is passed through beside them.
+Both are coders of weights.py. They differ in what x is and in what is passed through beside them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
+import sae_kernels as sk
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from sae.errors import DictionaryError
-
-
-@dataclass(frozen=True)
-class Weights:
-    """A coder of M streams read together, in raw units: nothing is normalised at run time.
-
-    Raises:
-        DictionaryError: shapes do not fit each other, or a number is not finite.
-    """
-
-    encoder_FMD: Float[Tensor, "F M D"]
-    bias_F: Float[Tensor, " F"]
-    """Bias of the encoder."""
-    threshold_F: Float[Tensor, " F"]
-    """Pre-activations at or below it give no code."""
-    decoder_FMD: Float[Tensor, "F M D"]
-    bias_MD: Float[Tensor, "M D"]
-    """What is decoded from empty codes."""
-
-    def __post_init__(self) -> None:
-        if self.decoder_FMD.ndim != 3:
-            raise _unfit("decoder_FMD", self.decoder_FMD, "three axes")
-        latents, models, width = self.decoder_FMD.shape
-        wanted = {
-            "encoder_FMD": (latents, models, width),
-            "bias_F": (latents,),
-            "threshold_F": (latents,),
-            "bias_MD": (models, width),
-        }
-        for name, shape in wanted.items():
-            if tuple(getattr(self, name).shape) != shape:
-                raise _unfit(name, getattr(self, name), f"shape {shape}")
-        for field in fields(self):
-            if not bool(torch.isfinite(getattr(self, field.name)).all()):
-                raise DictionaryError(
-                    "the dictionary has weights that are no finite numbers",
-                    where=field.name,
-                    fix="train it again with a lower learning rate, or fetch the file again",
-                )
+from sae.dictionaries.weights import SparseCodes, WeightedCoder, Weights, encoded, trimmed, unfit
 
 
-class PairedCoder(nn.Module):
+class PairedCoder(WeightedCoder):
     """A dictionary of a pair of models whose code is common to both; see the subclasses."""
 
     architecture: ClassVar[str]
@@ -75,33 +35,9 @@ class PairedCoder(nn.Module):
         Raises:
             DictionaryError: the weights are of another number of streams.
         """
-        super().__init__()
         if weights.decoder_FMD.shape[1] != self.models:
-            raise _unfit("decoder_FMD", weights.decoder_FMD, f"{self.models} in its second axis")
-        self.notes = dict(notes or {})
-        for field in fields(weights):
-            self.register_buffer(f"_{field.name}", getattr(weights, field.name).detach().float().contiguous())
-
-    @property
-    def weights(self) -> Weights:
-        """What is saved."""
-        return Weights(*(self.get_buffer(f"_{field.name}") for field in fields(Weights)))
-
-    @property
-    def hook_name(self) -> str | None:
-        """Where the activations were read that it was trained on, if its notes say."""
-        name = self.notes.get("hook_name")
-        return None if name is None else str(name)
-
-    @property
-    def latents(self) -> int:
-        """Width F of the dictionary."""
-        return int(self.get_buffer("_bias_F").shape[0])
-
-    @property
-    def width(self) -> int:
-        """Width D of each model's residual stream."""
-        return int(self.get_buffer("_bias_MD").shape[1])
+            raise unfit("decoder_FMD", weights.decoder_FMD, f"{self.models} in its second axis")
+        super().__init__(weights, notes=notes)
 
     @staticmethod
     def carried(x_NMD: Float[Tensor, "N 2 D"]) -> Float[Tensor, "N 2 D"]:
@@ -128,26 +64,37 @@ class PairedCoder(nn.Module):
         """What is decoded from empty codes."""
         return self.write(self.get_buffer("_bias_MD")[None])[0]
 
-    def code(self, x_NMD: Float[Tensor, "N 2 D"]) -> Float[Tensor, "N F"]:
-        """The common code of both models, float32."""
-        read = self.read(x_NMD.float()).flatten(1)
-        pre = read @ self.get_buffer("_encoder_FMD").flatten(1).T + self.get_buffer("_bias_F")
-        return torch.where(pre > self.get_buffer("_threshold_F").clamp(min=0), pre, 0)
-
     def encode(self, x_NMD: Float[Tensor, "N 2 D"]) -> Float[Tensor, "N 2 F"]:
         """Codes >= 0 in float32; both sides are the same code (a view, nothing is copied)."""
-        return self.code(x_NMD)[:, None].expand(-1, 2, -1)
+        return self.dense_code(self._flat(x_NMD))[:, None].expand(-1, 2, -1)
+
+    def encode_sparse(self, x_NMD: Float[Tensor, "N 2 D"]) -> SparseCodes:
+        """The common code of both models as [N, K] indices and values, without gradients."""
+        return trimmed(self.sparse_code(self._flat(x_NMD)))
 
     def decode(self, codes_NMF: Float[Tensor, "N 2 F"]) -> Float[Tensor, "N 2 D"]:
         """What each side's codes say of that side, float32."""
         decoder = self.decoder_FMD
         return torch.stack([codes_NMF[:, m] @ decoder[:, m] for m in range(2)], 1) + self.bias_MD
 
+    def decode_sparse(self, codes: SparseCodes) -> Float[Tensor, "N 2 D"]:
+        """The same of codes [N, K]."""
+        decoder, bias = self.get_buffer("_decoder_FMD"), self.get_buffer("_bias_MD")
+        return self.write(sk.decode(encoded(codes), decoder, bias))
+
     def reconstruct(self, x_NMD: Float[Tensor, "N 2 D"]) -> Float[Tensor, "N 2 D"]:
-        """Both models' activations as the dictionary has them: what is carried, and what is decoded."""
-        decoded = self.code(x_NMD) @ self.get_buffer("_decoder_FMD").flatten(1)
-        decoded = decoded.view(-1, self.models, self.width) + self.get_buffer("_bias_MD")
-        return self.carried(x_NMD.float()) + self.write(decoded)
+        """Both models' activations as the dictionary has them: what is carried, and what is decoded.
+
+        Dense, with gradients, where `x_NMD` asks for them.
+        """
+        if torch.is_grad_enabled() and x_NMD.requires_grad:
+            decoded = self.decode(self.encode(x_NMD))
+        else:
+            decoded = self.decode_sparse(self.encode_sparse(x_NMD))
+        return self.carried(x_NMD.float()) + decoded
+
+    def _flat(self, x_NMD: Float[Tensor, "N 2 D"]) -> Float[Tensor, "N C"]:
+        return self.read(x_NMD.float()).flatten(1)
 
 
 class Crosscoder(PairedCoder):
@@ -201,11 +148,3 @@ class DifferenceSAE(PairedCoder):
     def write(decoded_NMD: Float[Tensor, "N 1 D"]) -> Float[Tensor, "N 2 D"]:
         """Zero for the base; the decoded difference for the tuned model."""
         return torch.cat([torch.zeros_like(decoded_NMD), decoded_NMD], 1)
-
-
-def _unfit(name: str, tensor: Tensor, wanted: str) -> DictionaryError:
-    return DictionaryError(
-        f"the dictionary's weights do not fit each other: {tuple(tensor.shape)} instead of {wanted}",
-        where=name,
-        fix="use the files as they were saved, or train the dictionary again",
-    )

@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sae.dictionaries.paired import PairedCoder
-from sae.dictionaries.shared import SharedSAE
+from sae.dictionaries.health import AnyDictionary
 from sae.errors import DictionaryError
 from sae.harvest import MaskConfig, harvest
 from sae.hooks import edited
@@ -76,7 +75,7 @@ class PairLoss(NamedTuple):
 @torch.no_grad()
 def spliced_loss(
     pair: Pair,
-    dictionary: PairedCoder | SharedSAE,
+    dictionary: AnyDictionary,
     documents: Sequence[Document],
     hook: HookPoint,
     *,

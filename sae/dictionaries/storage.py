@@ -1,8 +1,9 @@
-"""Dictionaries on disk, in SAELens's layout: cfg.json and sae_weights.safetensors, never pickle.
+"""Dictionaries on disk: written in SAELens's layout, cfg.json and sae_weights.safetensors; read in four.
 
 A crosscoder is stored as a JumpReLU SAE of both streams side by side (d_in = 2 D), a difference SAE as one
-of the difference (d_in = D). `normalize_activations` is always "none": normalisation is folded away when
-training ends, and a file that says otherwise is refused rather than folded once more.
+of the difference (d_in = D), a single-model SAE as what it is (topk, or jumprelu). `normalize_activations` is
+always "none": normalisation is folded away when training ends, and a paired dictionary whose file says
+otherwise is refused rather than folded once more.
 """
 
 from __future__ import annotations
@@ -15,11 +16,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from sae.dictionaries.paired import Crosscoder, DifferenceSAE, PairedCoder, Weights
+from sae.dictionaries.foreign import ForeignSAE
+from sae.dictionaries.health import AnyDictionary
+from sae.dictionaries.paired import Crosscoder, DifferenceSAE, PairedCoder
+from sae.dictionaries.readers import layout_of, read_foreign
+from sae.dictionaries.readers.parts import safetensors, settings, unreadable
 from sae.dictionaries.shared import SharedSAE
+from sae.dictionaries.weights import WeightedCoder, Weights
 from sae.errors import DictionaryError
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
@@ -28,13 +34,13 @@ ARCHITECTURES: dict[str, type[PairedCoder]] = {
 }
 
 
-def save(dictionary: PairedCoder | SharedSAE, folder: Path) -> None:
+def save(dictionary: AnyDictionary, folder: Path) -> None:
     """Writes a dictionary: `cfg.json` and `sae_weights.safetensors`.
 
     Raises:
         DictionaryError: the folder cannot be written.
     """
-    files = _shared_files(dictionary) if isinstance(dictionary, SharedSAE) else _paired_files(dictionary)
+    files = _files(dictionary)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         packed = {name: tensor.detach().cpu().contiguous() for name, tensor in files.tensors.items()}
@@ -49,18 +55,22 @@ def save(dictionary: PairedCoder | SharedSAE, folder: Path) -> None:
         ) from error
 
 
-def load(folder: Path, device: str = "cpu") -> PairedCoder | SharedSAE:
-    """Reads what `save` or SAELens wrote; never unpickles.
+def load(folder: Path, device: str = "cpu") -> AnyDictionary:
+    """Reads what `save`, SAELens, sparsify or dictionary_learning wrote, or a folder of Gemma Scope.
+
+    Files of dictionary_learning are pickles; they are opened so that nothing in them can run.
 
     Raises:
         DictionaryError: the files are missing, broken, of another format, do not fit each other, or hold
             numbers that are not finite.
     """
-    config = _config(folder)
-    if config.get("architecture") in ARCHITECTURES:
-        return _load_paired(folder, config, device)
-    if not (folder / WEIGHTS).is_file():
-        raise _unreadable(folder / WEIGHTS, FileNotFoundError("it is missing"))
+    if layout_of(folder) == "SAELens":
+        config = settings(folder / CONFIG)
+        if config.get("architecture") in ARCHITECTURES:
+            return _load_paired(folder, config, device)
+    found = read_foreign(folder)
+    if found is not None:
+        return SharedSAE(*found).to(device)
     from sae.dictionaries.saelens import load_saelens
 
     return load_saelens(folder, device)
@@ -70,9 +80,12 @@ def architecture_of(folder: Path) -> str | None:
     """What kind of dictionary a folder says that it holds, without reading its weights.
 
     Raises:
-        DictionaryError: it says nothing that can be read.
+        DictionaryError: it is none, or says nothing that can be read.
     """
-    found = _config(folder).get("architecture")
+    layout = layout_of(folder)
+    if layout != "SAELens":
+        return layout
+    found = settings(folder / CONFIG).get("architecture")
     return found if isinstance(found, str) else None
 
 
@@ -81,7 +94,15 @@ class _Files(NamedTuple):
     tensors: dict[str, Tensor]
 
 
-def _shared_files(dictionary: SharedSAE) -> _Files:
+def _files(dictionary: AnyDictionary) -> _Files:
+    if isinstance(dictionary, ForeignSAE):
+        return _foreign_files(dictionary)
+    if isinstance(dictionary, PairedCoder):
+        return _own_files(dictionary, dictionary.architecture)
+    return _own_files(dictionary, "jumprelu" if dictionary.k is None else "topk")
+
+
+def _foreign_files(dictionary: ForeignSAE) -> _Files:
     sae = dictionary.sae
     tensors = dict(sae.state_dict())
     sae.process_state_dict_for_saving(tensors)
@@ -89,8 +110,8 @@ def _shared_files(dictionary: SharedSAE) -> _Files:
     return _Files({**config, "metadata": {**config["metadata"], **dictionary.notes}}, tensors)
 
 
-def _paired_files(dictionary: PairedCoder) -> _Files:
-    weights, notes = dictionary.weights, dictionary.notes
+def _own_files(dictionary: WeightedCoder, architecture: str) -> _Files:
+    weights = dictionary.weights
     tensors = {
         "W_enc": weights.encoder_FMD.flatten(1).T,
         "b_enc": weights.bias_F,
@@ -99,27 +120,20 @@ def _paired_files(dictionary: PairedCoder) -> _Files:
         "b_dec": weights.bias_MD.flatten(),
     }
     config = {
-        "architecture": dictionary.architecture,
-        "d_in": dictionary.models * dictionary.width,
+        "architecture": architecture,
+        "d_in": weights.bias_MD.numel(),
         "d_sae": dictionary.latents,
         "dtype": "float32",
         "device": "cpu",
         "apply_b_dec_to_input": False,
         "normalize_activations": "none",
         "reshape_activations": "none",
-        "metadata": {**notes, "sae_lens_version": version("sae-lens")},
+        "metadata": {**dictionary.notes, "sae_lens_version": version("sae-lens")},
     }
+    if dictionary.k is not None:
+        del tensors["threshold"]
+        config |= {"k": dictionary.k, "rescale_acts_by_decoder_norm": False}
     return _Files(config, tensors)
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _unreadable(folder / CONFIG, error) from error
-    if not isinstance(config, dict):
-        raise _unreadable(folder / CONFIG, ValueError("it holds no object"))
-    return config
 
 
 def _load_paired(folder: Path, config: dict[str, Any], device: str) -> PairedCoder:
@@ -130,22 +144,22 @@ def _load_paired(folder: Path, config: dict[str, Any], device: str) -> PairedCod
             where=str(folder / CONFIG),
             fix="save it with sae.dictionaries.save, which folds the normalisation away",
         )
+    tensors = safetensors(folder / WEIGHTS)
     try:
-        tensors = load_file(folder / WEIGHTS, device=device)
         latents, wide = int(config["d_sae"]), int(config["d_in"])
         shapes = {"W_enc": (wide, latents), "b_enc": (latents,), "threshold": (latents,)}
         shapes |= {"W_dec": (latents, wide), "b_dec": (wide,)}
         wrong = [name for name, shape in shapes.items() if tuple(tensors[name].shape) != shape]
         metadata = dict(config.get("metadata", {}))
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise _unreadable(folder / WEIGHTS, error) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise unreadable(folder / WEIGHTS, error) from error
     if wrong or wide % kind.models:
         raise DictionaryError(
             f"tensors do not have the shapes that {CONFIG} says: {', '.join(wrong) or 'd_in'}",
             where=str(folder / WEIGHTS),
             fix="use the two files as they were saved together",
         )
-    return kind(_unpacked(tensors, kind.models), metadata)
+    return kind(_unpacked(tensors, kind.models), metadata).to(device)
 
 
 def _unpacked(tensors: dict[str, Tensor], models: int) -> Weights:
@@ -156,14 +170,6 @@ def _unpacked(tensors: dict[str, Tensor], models: int) -> Weights:
         tensors["threshold"],
         tensors["W_dec"].reshape(latents, models, -1),
         tensors["b_dec"].reshape(models, -1),
-    )
-
-
-def _unreadable(path: Path, error: Exception) -> DictionaryError:
-    return DictionaryError(
-        f"this is no dictionary that can be read: {type(error).__name__}: {error}",
-        where=str(path),
-        fix=f"name a folder with {CONFIG} and {WEIGHTS}",
     )
 
 

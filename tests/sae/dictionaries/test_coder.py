@@ -47,7 +47,7 @@ def test_the_folded_dictionary_is_the_same_function_in_raw_units() -> None:
         raw = (torch.einsum("nf,fmd->nmd", codes, coder.decoder_FMD) + coder.bias_MD) / coder.scale_M[:, None]
         folded = Crosscoder(coder.folded())
     torch.testing.assert_close(folded.reconstruct(x), raw + coder.mean_MD)
-    assert torch.equal(folded.code(x) > 0, codes > 0)
+    assert torch.equal(folded.encode(x)[:, 0] > 0, codes > 0)
     assert 0 < (codes > 0).float().mean() < 0.5, "the threshold has something to do"
     assert torch.allclose(folded.decoder_FMD.norm(dim=-1).amax(1), torch.ones(9))
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from sae.dictionaries import Crosscoder, DifferenceSAE, SharedConfig, SharedSAE, load, save, train_dictionary
+from sae.dictionaries import Crosscoder, DifferenceSAE, SharedSAE, load, save
+from sae.dictionaries.foreign import ForeignSAE
 from sae.errors import DictionaryError
 
 with warnings.catch_warnings():
@@ -52,34 +53,14 @@ def test_saelens_loads_a_difference_sae(make_weights: Make, tmp_path: Path) -> N
     torch.testing.assert_close(X[:, 0] + change, dictionary.reconstruct(X)[:, 1])
 
 
-@pytest.mark.parametrize("architecture", ["topk", "batchtopk", "jumprelu"])
-def test_saelens_trains_and_both_models_are_read(
-    make_planted: Make, tmp_path: Path, architecture: str
-) -> None:
-    world, done = make_planted(), []
-    config = SharedConfig(architecture=architecture, latents=64, k=3, steps=250, batch_size=256, lr=1e-2)
-    trained = train_dictionary(world.stream, config, held_out=lambda: world.stream(9), progress=done.append)
-    assert sum(done) == 250
-    dictionary, health = trained.dictionary, trained.health
-    assert isinstance(dictionary, SharedSAE)
-    assert min(fve or 0 for fve in health.fve) > 0.8
-    assert max(health.l0) < 8
-    unit = torch.nn.functional.normalize
-    shared = unit(world.rows_GMD[:16, 0]) @ unit(dictionary.decoder_FMD[:, 0]).T
-    assert shared.max(1).values.mean() > 0.9
-    codes = dictionary.encode(world.x_NMD)
-    assert not torch.allclose(codes[:, 0], codes[:, 1])
+@pytest.mark.parametrize("k", [None, 3])
+def test_saelens_loads_a_single_model_sae(make_weights: Make, tmp_path: Path, k: int | None) -> None:
+    dictionary = SharedSAE(make_weights(models=1), k)
     save(dictionary, tmp_path)
-    torch.testing.assert_close(load(tmp_path).encode(world.x_NMD), codes)
-
-
-@pytest.mark.parametrize("reads", ["base", "tuned"])
-def test_an_sae_can_be_trained_on_one_model(make_planted: Make, reads: str) -> None:
-    world = make_planted(tokens=3000)
-    config = SharedConfig(architecture="topk", reads=reads, latents=40, k=3, steps=120, lr=1e-2)
-    fve = train_dictionary(world.stream, config).health.fve
-    own, other = fve if reads == "base" else fve[::-1]
-    assert (own or 0) > (other or 0) + 0.05, "it knows the model that it was trained on better"
+    sae = sae_lens.SAE.load_from_disk(tmp_path)
+    assert sae.cfg.architecture() == ("jumprelu" if k is None else "topk")
+    torch.testing.assert_close(sae.encode(X), dictionary.encode(X))
+    torch.testing.assert_close(sae(X), dictionary.reconstruct(X), rtol=1e-5, atol=1e-5)
 
 
 def test_an_sae_of_saelens_is_read_on_both_sides(tmp_path: Path) -> None:
@@ -96,36 +77,57 @@ def test_an_sae_of_saelens_is_read_on_both_sides(tmp_path: Path) -> None:
     assert not found.carried(X).any()
 
 
-def test_decoder_norms_that_saelens_divides_by_are_in_the_rows() -> None:
+def test_decoder_norms_that_saelens_divides_by_are_in_the_rows(tmp_path: Path) -> None:
     config = sae_lens.TopKSAEConfig(d_in=8, d_sae=12, k=3, rescale_acts_by_decoder_norm=True)
     torch.manual_seed(0)
     sae = sae_lens.TopKSAE(config)
     sae.W_dec.data = torch.randn(12, 8) * 3
-    found = SharedSAE(sae)
-    torch.testing.assert_close(found.reconstruct(X)[:, 1], sae(X[:, 1]))
-    assert torch.allclose(found.decoder_FMD.norm(dim=-1), torch.ones(12, 2))
+    sae.save_model(tmp_path)
+    for found in (ForeignSAE(sae), load(tmp_path)):
+        torch.testing.assert_close(found.reconstruct(X)[:, 1], sae(X[:, 1]))
+        torch.testing.assert_close(found.encode(X)[:, 1], sae.encode(X[:, 1]))
+        assert torch.allclose(found.decoder_FMD.norm(dim=-1), torch.ones(12, 2))
+
+
+def test_an_architecture_that_only_saelens_knows_is_encoded_by_it(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sae = sae_lens.GatedSAE(sae_lens.GatedSAEConfig(d_in=8, d_sae=12))
+    for parameter in sae.parameters():
+        parameter.data = 0.3 * torch.randn_like(parameter)
+    sae.save_model(tmp_path / "a")
+    found = load(tmp_path / "a")
+    assert isinstance(found, ForeignSAE)
+    with torch.no_grad():
+        torch.testing.assert_close(found.encode(X)[:, 1], sae.encode(X[:, 1]))
+        torch.testing.assert_close(found.reconstruct(X)[:, 0], sae(X[:, 0]))
+    codes = found.encode_sparse(X)
+    assert torch.equal((codes.indices >= 0).sum(-1), (found.encode(X) > 0).sum(-1))
+    save(found, tmp_path / "b")
+    again = load(tmp_path / "b")
+    torch.testing.assert_close(again.encode(X), found.encode(X))
 
 
 def test_saes_whose_rows_are_no_directions_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DictionaryError, match=r"run time \(layer_norm\)"):
-        SharedSAE(standard(normalize_activations="layer_norm"))
+        ForeignSAE(standard(normalize_activations="layer_norm"))
     sae = standard()
     monkeypatch.setattr(sae, "decode", lambda codes: (codes @ sae.W_dec).tanh() + sae.b_dec)
     with pytest.raises(DictionaryError, match="does not give its decoder row"):
-        SharedSAE(sae)
+        ForeignSAE(sae)
 
 
 def test_broken_saes_are_refused(tmp_path: Path) -> None:
     sae = standard()
     sae.b_dec.data[0] = torch.inf
     sae.save_model(tmp_path)
-    with pytest.raises(DictionaryError, match="b_dec holds numbers"):
+    with pytest.raises(DictionaryError, match="no finite numbers"):
         load(tmp_path)
     config = json.loads((tmp_path / "cfg.json").read_text())
     (tmp_path / "cfg.json").write_text(json.dumps({**config, "architecture": "unheard-of"}))
     with pytest.raises(DictionaryError, match="SAELens cannot load this SAE: KeyError"):
         load(tmp_path)
-    (tmp_path / "cfg.json").write_text(json.dumps({**config, "d_sae": 13}))
+    gated = {**config, "architecture": "gated"}
+    (tmp_path / "cfg.json").write_text(json.dumps(gated))
     with pytest.raises(DictionaryError, match="SAELens cannot load this SAE"):
         load(tmp_path)
 
@@ -138,4 +140,10 @@ def test_releases_are_loaded_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.where == "no-such-release:blocks.0"
     monkeypatch.setattr(sae_lens.SAE, "from_pretrained", lambda release, sae_id, device: standard())
     found = load_release("gpt2-small-res-jb", "blocks.8.hook_resid_pre")
-    assert found.notes == {"release": "gpt2-small-res-jb", "sae_id": "blocks.8.hook_resid_pre"}
+    assert (found.notes["release"], found.notes["sae_id"]) == ("gpt2-small-res-jb", "blocks.8.hook_resid_pre")
+    assert not isinstance(found, ForeignSAE), "it is read by our own reader, and encodes sparsely"
+    broken = standard()
+    broken.b_dec.data[0] = torch.inf
+    monkeypatch.setattr(sae_lens.SAE, "from_pretrained", lambda release, sae_id, device: broken)
+    with pytest.raises(DictionaryError, match="b_dec holds numbers"):
+        load_release("gpt2-small-res-jb", "blocks.8.hook_resid_pre")

@@ -11,7 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sae.dictionaries import DictionaryConfig, PairedCoder, train_dictionary
+from sae.dictionaries import DictionaryConfig, PairedCoder, SharedSAE, train_dictionary
+from sae.dictionaries.coder import Coder
+from sae.dictionaries.objective import OBJECTIVES, Pressure
+from sae.dictionaries.train import Training
 from sae.errors import DictionaryError
 
 CONFIG = DictionaryConfig(latents=80, k=2, k_start=4, steps=500, batch_size=256, calibration=4000, lr=1e-2)
@@ -97,13 +100,102 @@ def test_shared_latents_keep_one_decoder_and_cost_less(make_planted: Planter) ->
     assert used[0.1] > 1.2 * used[1.0]
 
 
-@pytest.mark.parametrize("activation", ["batchtopk", "l1"])
-@pytest.mark.parametrize("kind", ["crosscoder", "difference"])
+@pytest.mark.parametrize("activation", ["topk", "batchtopk", "jumprelu"])
+def test_a_shared_sae_finds_what_both_models_have(make_planted: Planter, activation: str) -> None:
+    world = make_planted()
+    config = replace(CONFIG, kind="shared", activation=activation, latents=64, steps=300, k=3, k_start=6)
+    trained = train_dictionary(world.stream, config, held_out=lambda: world.stream(9))
+    dictionary, health = trained.dictionary, trained.health
+    assert isinstance(dictionary, SharedSAE)
+    assert (dictionary.k == 3) == (activation == "topk")
+    assert min(fve or 0 for fve in health.fve) > 0.85
+    assert 1 < max(health.l0) < 6
+    unit = torch.nn.functional.normalize
+    shared = unit(world.rows_GMD[:16, 0]) @ unit(dictionary.decoder_FMD[:, 0]).T
+    assert shared.max(1).values.mean() > 0.9
+    codes = dictionary.encode(world.x_NMD)
+    assert not torch.allclose(codes[:, 0], codes[:, 1])
+
+
+@pytest.mark.parametrize("reads", ["base", "tuned"])
+def test_an_sae_can_be_trained_on_one_model(make_planted: Planter, reads: str) -> None:
+    world = make_planted(tokens=3000)
+    config = replace(CONFIG, kind="shared", activation="topk", reads=reads, latents=40, k=3, steps=120)
+    fve = train_dictionary(world.stream, config).health.fve
+    own, other = fve if reads == "base" else fve[::-1]
+    assert (own or 0) > (other or 0) + 0.05, "it knows the model that it was trained on better"
+
+
+def test_half_the_precision_of_products_costs_little(make_planted: Planter) -> None:
+    world = make_planted()
+    config = replace(CONFIG, latents=64, steps=150)
+    full, half = (
+        train_dictionary(world.stream, replace(config, precision=p)) for p in ("float32", "bfloat16")
+    )
+    assert half.dictionary.decoder_FMD.dtype == torch.float32
+    assert (half.health.fve[0] or 0) > (full.health.fve[0] or 0) - 0.02
+    assert not torch.equal(half.dictionary.decoder_FMD, full.dictionary.decoder_FMD)
+
+
+def test_a_batch_in_parts_is_the_batch(make_planted: Planter) -> None:
+    world = make_planted(tokens=900)
+    config = replace(SHORT, kind="shared", activation="topk", reads="base")
+    whole, parts = (train_dictionary(world.stream, replace(config, accumulate=n)).dictionary for n in (1, 4))
+    torch.testing.assert_close(whole.decoder_FMD, parts.decoder_FMD, rtol=1e-3, atol=1e-3)
+
+
+def test_room_for_codes_grows_when_some_were_cut(make_planted: Planter) -> None:
+    world = make_planted(tokens=900)
+    training = Training(world.stream, replace(SHORT, latents=400), None)
+    for _ in range(17):
+        training.advance()
+    assert training.room == 128
+    training.cut += 1
+    for _ in range(16):
+        training.advance()
+    assert (training.room, float(training.cut)) == (256, 0)
+
+
+@pytest.mark.parametrize("activation", ["batchtopk", "topk", "jumprelu"])
+def test_a_step_never_waits_for_the_device(make_planted: Planter, activation: str) -> None:
+    """Fake tensors have no numbers: whatever asks the device for one fails."""
+    from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+
+    config = replace(
+        SHORT, kind="shared", activation=activation, reads="base", dead_after=1, precision="bfloat16"
+    )
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        coder = Coder(config, 1, 48)
+        x = torch.randn(64, 1, 48)
+        adam = torch.optim.Adam(coder.parameters(), fused=True)
+        dead = torch.empty(9, dtype=torch.int64)
+        pressure = Pressure(3.4, 0.0, dead)
+        found = OBJECTIVES[activation](coder, coder.normalise(x), config, pressure)
+        torch.autograd.backward(found.loss)
+        torch.nn.utils.clip_grad_norm_(coder.parameters(), 1.0)
+        adam.step()
+        coder.learn_threshold(found.least, 0.1)
+        with pytest.raises(DataDependentOutputException):
+            bool(found.loss > 0)
+
+
+@pytest.mark.parametrize(
+    ("activation", "kind", "more"),
+    [
+        ("batchtopk", "crosscoder", {}),
+        ("l1", "crosscoder", {}),
+        ("batchtopk", "difference", {}),
+        ("l1", "difference", {}),
+        ("topk", "shared", {"accumulate": 2}),
+        ("batchtopk", "shared", {"precision": "bfloat16"}),
+        ("jumprelu", "shared", {"reads": "tuned"}),
+    ],
+)
 def test_a_killed_run_goes_on_to_the_bit(
-    make_planted: Planter, tmp_path: Path, activation: str, kind: str
+    make_planted: Planter, tmp_path: Path, activation: str, kind: str, more: dict[str, Any]
 ) -> None:
     world, path = make_planted(tokens=900), tmp_path / "deep" / "training.safetensors"
-    config = replace(SHORT, activation=activation, kind=kind, calibration=500)
+    config = replace(SHORT, activation=activation, kind=kind, calibration=500, **more)
     straight = train_dictionary(world.stream, config).dictionary
     started = []
     for end in (5, 16, 30):
