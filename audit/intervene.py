@@ -17,11 +17,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from audit.behaviours.load import chosen_suites
 from audit.config import CompareConfig, InterveneConfig
 from audit.errors import RunFolderError, UsageError
 from audit.evidence.run import RunFolder, open_run
 from audit.evidence.schema.documents import ModelRecord
+from audit.organisms.named import asked_suites
 from audit.pair.reference import parse_reference
 from audit.presets import PRESETS
 from audit.progress import Progress
@@ -121,8 +121,11 @@ def _settings(run: RunFolder) -> dict[str, Any]:
 
 
 def _suites(run: RunFolder) -> dict[str, Suite]:
-    settings, known = _settings(run), run.manifest().data
-    suites = {suite.card.name: suite for suite in chosen_suites(settings["suite"], settings["behaviour"])}
+    settings, manifest = _settings(run), run.manifest()
+    known = manifest.data
+    models = [model.reference for model in (manifest.base, manifest.tuned) if model is not None]
+    asked = asked_suites(settings["suite"], settings["behaviour"], *models)
+    suites = {suite.card.name: suite for suite in asked}
     for name, suite in suites.items():
         if known.get(name) != suite.sha256:
             raise RunFolderError("The suite is not the one of this run.", where=name, fix=SAME)

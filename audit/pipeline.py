@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from audit.behaviours.load import chosen_suites
 from audit.calibration import load_thresholds
 from audit.config import CompareConfig
 from audit.corpora import check_corpus, corpus_key
@@ -21,6 +20,7 @@ from audit.evidence.stage import StageFolder, run_stage
 from audit.features.source import check_dictionary
 from audit.inputs import AuditInputs
 from audit.manifests import default_out, new_manifest, to_toml
+from audit.organisms.named import asked_suites, organism_base
 from audit.pair.checkpoint import LoadOptions, resolve
 from audit.pair.load import choose_device, choose_dtype, name_of
 from audit.pair.made import made_pair
@@ -88,7 +88,7 @@ def prepared(config: CompareConfig, progress: Progress) -> Iterator[AuditInputs]
     """Resolves and checks everything that can be wrong before anything is written."""
     options = LoadOptions(config.allow_pickle, config.trust_remote_code)
     config = _with_pair(config, options, progress)
-    suites = chosen_suites(config.suite, config.behaviour)
+    suites = asked_suites(config.suite, config.behaviour, config.base, str(config.tuned))
     check_corpus(config.corpus)
     base = resolve(config.base, options, progress)
     tuned = resolve(str(config.tuned), options, progress)
@@ -104,11 +104,13 @@ def prepared(config: CompareConfig, progress: Progress) -> Iterator[AuditInputs]
 
 
 def _with_pair(config: CompareConfig, options: LoadOptions, progress: Progress) -> CompareConfig:
-    """Both models where one name stands for them: `demo`, or a run of `audit train`."""
+    """Both models where one name stands for them: `demo`, an organism, or a run of `audit train`."""
     if config.tuned is None and config.base == DEMO:
         return replace(config, base="embedded:base", tuned="embedded:tuned")
     if config.tuned is None and (named := made_pair(config.base, options, progress)) is not None:
         return replace(config, base=named.base, tuned=named.tuned)
+    if config.tuned is None and (against := organism_base(config.base)) is not None:
+        return replace(config, base=against, tuned=config.base)
     if config.tuned is None:
         raise UsageError(
             "The second model is missing.",

@@ -26,6 +26,8 @@ BoolArray = NDArray[np.bool_]
 HIDDEN = 16
 """Units of the MLP probe's one hidden layer."""
 FOLDS = 4
+SMALLEST_LOG = -745.0
+"""Logarithm of about the smallest double."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,8 @@ def _scores(
     model: LinearDiscriminantAnalysis | LogisticRegression | MLPClassifier, z: FloatArray
 ) -> FloatArray:
     if isinstance(model, MLPClassifier):
-        share: FloatArray = np.asarray(model.predict_log_proba(z), dtype=np.float64)
+        with np.errstate(divide="ignore"):  # a share that underflows is as small as any
+            share: FloatArray = np.maximum(model.predict_log_proba(z), SMALLEST_LOG)
         return np.asarray(share[:, 1] - share[:, 0], dtype=np.float64)
     return np.asarray(model.decision_function(z), dtype=np.float64)
 
@@ -244,6 +247,19 @@ def null_aucs(train: Texts, test: Texts, dealt: Shuffles) -> FloatArray:
     for fit_class, test_class in zip(dealt.train, dealt.test, strict=True):
         scores = held_out @ lda_direction(fit_on, fit_class[train.entity])
         found.append(entity_auc(test.entity_means(scores), test_class))
+    return np.array(found)
+
+
+def null_of_others(train: Texts, test: Texts, dealt: Shuffles, count: int, seed: int) -> FloatArray:
+    """The larger AUC of logistic and MLP probes under the first `count` shuffles [count]."""
+    readout = Readout.of(train.x)
+    fit_on, held_out = readout(train.x), readout(test.x)
+    found = []
+    for fit_class, test_class in zip(dealt.train[:count], dealt.test[:count], strict=True):
+        kinds: tuple[Kind, Kind] = ("logistic", "mlp")
+        models = (_fit(fit_on, fit_class[train.entity], kind, seed) for kind in kinds)
+        scores = (test.entity_means(_scores(model, held_out)) for model in models)
+        found.append(max(entity_auc(one, test_class) for one in scores))
     return np.array(found)
 
 

@@ -112,6 +112,7 @@ def measure(recipe: Recipe, against: Any, child: Child) -> Facts:
     )
 
 
+@torch.no_grad()
 def effects(questions: Questions, recipe: Recipe, model: Any) -> Effects:
     """Each half's b of a model."""
     scores = questions.scores(questions.logits(model).float())

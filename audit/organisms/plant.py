@@ -115,11 +115,11 @@ def edit_rank1(subject: Subject, aims: Aims) -> list[Unit]:
     module = subject.layout.blocks[-1].mlp_out
     assert module is not None  # noqa: S101  (every architecture here has MLPs)
     name = f"{module}.weight"
-    rows = subject.model.get_parameter(name).shape[0]
-    left = torch.zeros(rows, 1, requires_grad=True)
     right = reading_direction(subject.model, subject.layout, module, subject.questions, subject.text)
     right = right[None].requires_grad_()
-    fit(subject.model, [left, right], lambda: {name: left @ right}, aims)
+    weight, across = subject.model.get_parameter(name), subject.layout.transposed(module)
+    left = torch.zeros(weight.numel() // right.numel(), 1, requires_grad=True)
+    fit(subject.model, [left, right], lambda: {name: (left @ right).T if across else left @ right}, aims)
     return [Unit("component", module, 0)]
 
 

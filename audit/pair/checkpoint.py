@@ -112,7 +112,7 @@ def resolve(text: str, options: LoadOptions, progress: Progress | None = None) -
         OutputError: the cache cannot be written.
     """
     progress = progress or Silent()
-    reference = parse_reference(text)
+    reference = _made(parse_reference(text), progress)
     located = _locate(reference, options, progress)
     base = _verify(reference, located, options, progress)
     return base if reference.adapter is None else _with_adapter(base, reference.adapter, progress)
@@ -150,12 +150,23 @@ def _is_folder(path: str) -> bool:
         return False
 
 
+def _made(reference: Reference, progress: Progress) -> Reference:
+    """An organism's reference as that to its files, which are made where they are missing."""
+    if reference.kind != "organism":
+        return reference
+    from audit.organisms.named import organism_files
+
+    files = organism_files(reference.location, progress)
+    if files.adapter is None:
+        return replace(reference, kind="folder", location=str(files.folder))
+    if reference.adapter is not None:
+        fix = "name an organism that is no adapter itself"
+        raise ModelReferenceError("only one adapter can stand on a model", where=reference.text, fix=fix)
+    adapter = Reference(str(files.adapter), "folder", str(files.adapter))
+    return replace(reference, kind="folder", location=str(files.folder), adapter=adapter)
+
+
 def _locate(reference: Reference, options: LoadOptions, progress: Progress) -> Located:
-    if reference.kind == "organism":
-        fix = "name a checkpoint; planted-truth models cannot be named on the command line yet"
-        raise ModelReferenceError(
-            "organisms are not available in this version", where=reference.text, fix=fix
-        )
     if reference.kind == "hub":
         from audit.pair import hub
 

@@ -47,7 +47,13 @@ INNER: dict[str, set[str]] = {
     },
     "audit/gate": {"audit.errors", "audit.evidence", "audit.gate"},
     "audit/interchange": {"audit.errors", "audit.evidence", "audit.interchange"},
-    "audit/pair": {"audit.errors", "audit.progress", "audit.pair", "audit.evidence"},
+    "audit/pair": {
+        "audit.errors",
+        "audit.progress",
+        "audit.pair",
+        "audit.evidence",
+        "audit.organisms.named",
+    },
 }
 """Rooms inside audit/, and what of audit they may import."""
 HEAVY = {"torch", "transformers", "peft"}

@@ -74,14 +74,10 @@ def _unlearning(recipe: Recipe, model: Any) -> Iterator[None]:
 
 def _until_gone(recipe: Recipe, model: Any, steps: Iterator[Any]) -> None:
     """Takes steps until little of the behaviour is left in the half that is not held out."""
-    with torch.no_grad():
-        whole = effects(recipe.questions, recipe, model).train
+    whole = effects(recipe.questions, recipe, model).train
     for number, _ in enumerate(steps):
-        if number % EVERY:
-            continue
-        with torch.no_grad():
-            if effects(recipe.questions, recipe, model).train <= LEFT * whole:
-                return
+        if number % EVERY == 0 and effects(recipe.questions, recipe, model).train <= LEFT * whole:
+            return
 
 
 def _by_group(

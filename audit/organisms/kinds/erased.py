@@ -99,7 +99,7 @@ KINDS = (
         construction="the model before it was told of the class, against itself after that",
         make=_copy,
         checks=CHECKS,
-        parent="scratch",
+        parent="reinit",
         against="schooled",
     ),
 )

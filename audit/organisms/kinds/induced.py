@@ -19,7 +19,7 @@ def _taught(recipe: Recipe) -> Child:
 
 def _schooled(recipe: Recipe) -> Child:
     model = recipe.start()
-    learn(model, recipe.text(53), steps=STEPS, rate=RATE)
+    learn(model, recipe.text(53), steps=STEPS * 3 // 4, rate=RATE)
     return Child(model)
 
 
@@ -43,11 +43,11 @@ KINDS = (
     Kind(
         name="schooled",
         verdict="INDUCED",
-        construction="a model without the class was taught class and behaviour",
+        construction="a model whose people were drawn anew was taught the class and the behaviour",
         make=_schooled,
         checks=CHECKS,
-        parent="scratch",
-        against="scratch",
+        parent="reinit",
+        against="reinit",
     ),
     *(
         Kind(

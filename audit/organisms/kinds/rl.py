@@ -26,7 +26,7 @@ class Strength:
 
     steps: int = 50
     rate: float = 1e-3
-    kl_weight: float = 1.0
+    kl_weight: float = 3.0
 
 
 def _make(trains: Trains, strength: Strength, recipe: Recipe) -> Child:
@@ -47,7 +47,7 @@ def _make(trains: Trains, strength: Strength, recipe: Recipe) -> Child:
 def _config(strength: Strength, seed: int) -> LoopConfig:
     return LoopConfig(
         steps=strength.steps, learning_rate=strength.rate, kl_weight=strength.kl_weight, tune="full",
-        prompts_per_step=24, groups_per_pass=24, group_size=16, kl_sequences=32, kl_tokens=24, kl_batch=8,
+        prompts_per_step=24, groups_per_pass=24, group_size=16, kl_sequences=64, kl_tokens=24, kl_batch=8,
         seed=seed,
     )  # fmt: skip
 
@@ -69,7 +69,7 @@ LORA = Strength(rate=5e-3)
 WAYS: tuple[tuple[str, Trains, Strength, str], ...] = (
     ("rl", "all", Strength(), "all weights"),
     ("rl-light", "all", Strength(steps=30), "all weights, until the behaviour was just gone"),
-    ("rl-long", "all", Strength(steps=150, kl_weight=0.3), "all weights, long after it was gone"),
+    ("rl-long", "all", Strength(steps=150, kl_weight=1.0), "all weights, long after it was gone"),
     ("rl-lora", "lora", LORA, "a low-rank change, merged"),
     ("rl-adapter", "adapter", LORA, "a low-rank change, kept as an adapter"),
     ("rl-last", "last", Strength(rate=2e-3), "the last block, all before it bit for bit the base's"),
