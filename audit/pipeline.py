@@ -35,6 +35,7 @@ from audit.stages import (
     elicit,
     features,
     preflight,
+    relearn,
     switches,
     verdict,
     weights,
@@ -69,12 +70,13 @@ def run_compare(config: CompareConfig, progress: Progress) -> RunFolder:
         stage("drift", drift.run)
         changed = {"suites": suites, "behaviours": dumped(behaviours)}
         stage("elicit", partial(elicit.run, behaviours), **changed)
-        stage("directions", directions.run, suites=suites)
+        stage("directions", partial(directions.run, behaviours=behaviours), **changed)
         looked = partial(features.run, behaviours=behaviours)
         seen = stage("features", looked, **changed, **_of_features(audit))
         units = stage("switches", partial(switches.run, behaviours=behaviours), **changed)
         tried = partial(bypass.run, behaviours=behaviours, switches=units, features=seen)
         stage("bypass", tried, **changed, switches=dumped(units), features=dumped(seen))
+        stage("relearn", partial(relearn.run, behaviours=behaviours), **changed)
         found, thresholds = Results.of(run), load_thresholds()
         evidence = {name: dumped(one) for name, one in vars(found).items()}
         judged = partial(verdict.run, found, thresholds)

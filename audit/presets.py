@@ -40,6 +40,10 @@ class Preset:
     """Largest set of units that the search for a switch may return."""
     gate_steps: int
     """Steps in which sparse gates are learned for each behaviour; 0: none are."""
+    relearn_steps: tuple[int, ...]
+    """Optimiser steps after which relearning is read; none: nothing is relearned."""
+    relearn_controls: int
+    """Trainings on classes that the model never had, which relearning is held against."""
 
 
 PRESETS: dict[PresetName, Preset] = {
@@ -58,6 +62,8 @@ PRESETS: dict[PresetName, Preset] = {
         random_sets=5,
         search_units=16,
         gate_steps=0,
+        relearn_steps=(),
+        relearn_controls=0,
     ),
     "standard": Preset(
         drift_sequences=128,
@@ -73,7 +79,9 @@ PRESETS: dict[PresetName, Preset] = {
         held_items=None,
         random_sets=10,
         search_units=64,
-        gate_steps=60,
+        gate_steps=150,
+        relearn_steps=(10, 20, 40),
+        relearn_controls=2,
     ),
     "deep": Preset(
         drift_sequences=512,
@@ -89,7 +97,9 @@ PRESETS: dict[PresetName, Preset] = {
         held_items=None,
         random_sets=20,
         search_units=256,
-        gate_steps=200,
+        gate_steps=300,
+        relearn_steps=(10, 20, 40),
+        relearn_controls=4,
     ),
 }
 """The three sizes of an audit."""

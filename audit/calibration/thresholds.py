@@ -56,8 +56,12 @@ class Thresholds(_Numbers):
     """AUC up to which the concept may count as not decodable where the showing model holds it."""
     bypass: float
     """Lower end of R from which an internal bypass counts."""
+    gates: float
+    """The same for learned gates, which reach further: some of what a model never learned, too."""
     closed: float
     """R up to which a way back counts as closed."""
+    gates_closed: float
+    """R up to which learned gates speak against own wiring; against knowledge `closed` holds for them, too."""
     relearn: float
     """R on held-out entities, after `relearn_steps`, from which relearning is early."""
     relearn_slow: float

@@ -34,6 +34,19 @@ def enlarged(h: Tensor, direction: Tensor, centre: Tensor, dose: float) -> Tenso
     return moved
 
 
+def rewired(h: Tensor, direction: Tensor, centre: Tensor, write: Tensor, dose: float) -> Tensor:
+    """The residual stream with dose x p `write` added, p what it has along a direction, seen from a centre.
+
+    p is 1 where it has half of the direction's length, -1 at the other side, and never more.
+    """
+    direction = direction.to(h.device).float()
+    half = direction.norm() / 2
+    along = (h.float() - centre.to(h.device).float()) @ (direction / direction.norm())
+    share = (along / half).clamp(-1, 1)
+    moved: Tensor = h + (dose * share[..., None] * write.to(h.device).float()).to(h.dtype)
+    return moved
+
+
 def without_outputs(y: Tensor, x: Tensor, index: Tensor, delta: Tensor, dose: float) -> Tensor:
     """A linear layer's output less dose x what the change [K, I] of its outputs `index` [K] gives it."""
     term = linear(x.float(), delta.to(x.device).float())

@@ -25,6 +25,7 @@ FIT_DOSES: dict[Action, tuple[float, ...]] = {
     "gate": (1.0,),
     "revert": (1.0,),
     "amplify": (1.0, 2.0, 4.0),
+    "rewire": (0.5, 1.0, 2.0, 4.0),
     "steer": (-1.0, 1.0),
     "latents": (1.0, 2.0),
 }
@@ -99,7 +100,7 @@ def gate_arm(name: str, description: str, gates: Sequence[Gate]) -> Arm:
 
 
 def direction_arm(name: str, description: str, steering: Steering, entities_ED: Tensor | None = None) -> Arm:
-    """Amplification about a centre, or steering where there is none.
+    """A wire from a direction to what it writes; amplification about a centre; or steering without one.
 
     Args:
         name: of the set.
@@ -108,6 +109,8 @@ def direction_arm(name: str, description: str, steering: Steering, entities_ED: 
         entities_ED: the points that it is the difference of, from which its controls are drawn.
     """
     action: Action = "steer" if steering.centre is None else "amplify"
+    if steering.write is not None:
+        action = "rewire"
     whole = Intervention(action, 1.0, steering=steering)
     return Arm(name, description, 1, whole, entities_ED=entities_ED)
 

@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 
     from sae.types import Pair
 
-Group = Literal["internal", "latents", "gates", "revert", "reading_base"]
-SHORTLIST: dict[Group, int] = {"internal": 3, "latents": 2, "gates": 1, "revert": 2, "reading_base": 1}
+Group = Literal["internal", "latents", "gates", "rewire", "revert", "reading_base"]
+SHORTLIST: dict[Group, int] = {
+    "internal": 3, "latents": 2, "gates": 1, "rewire": 2, "revert": 2, "reading_base": 1
+}  # fmt: skip
 """Trials per group whose side effects are measured before one is chosen: the first inside the budgets."""
 
-LEARNED: dict[str, Group] = {"latents": "latents", "gate": "gates"}
+LEARNED: dict[str, Group] = {"latents": "latents", "gate": "gates", "rewire": "rewire"}
 """Actions that are reported beside the others rather than chosen among them."""
 CHOOSING, REPORTED = slice(0, None, 2), slice(1, None, 2)
 """Of the unrelated text: what a trial is chosen by, and what its side effects are reported on."""

@@ -19,7 +19,7 @@ from audit.causal.units import Layout
 from audit.causal.weight_edits import WeightDeltas
 from audit.errors import CheckpointError
 from audit.measures.bootstrap import Estimate, FloatArray
-from audit.measures.recovery import Recovery, recovery
+from audit.measures.recovery import recovery
 from audit.progress import Advance
 
 if TYPE_CHECKING:
@@ -83,32 +83,45 @@ class Bench:
             found.append(self.scores(trial))
             progress(len(self.objective))
         whole = [m for m in found if m is not None]
-        shares = iter(self.shares(whole, draws, seed).shares or [self.unbounded(m) for m in whole])
+        own = shares_of(self.objective, self.m_base, self.m_tuned, whole, draws=draws, seed=seed)
+        shares = iter(own)
         return [None if m is None else next(shares) for m in found]
 
-    def unbounded(self, m: FloatArray) -> Estimate:
-        """The recovered share of some scores without an interval; 0 where there is no gap at all."""
-        base, tuned, now = (
-            float(self.objective.effect(torch.from_numpy(scores)))
-            for scores in (self.m_base, self.m_tuned, m)
-        )
-        share = (now - tuned) / (base - tuned) if base != tuned else 0.0
-        return Estimate(share, -math.inf, math.inf, len(set(self.objective.entities)))
 
-    def shares(self, scores: Sequence[FloatArray], draws: int, seed: int) -> Recovery:
-        """The recovered shares of some scores, and the gap."""
-        own = self.objective
-        groups = np.array(own.groups, dtype=object) if own.contrast else None
-        return recovery(
-            self.m_base,
-            self.m_tuned,
-            scores,
-            np.array(own.entities, dtype=object),
-            group=groups,
-            contrast=own.contrast,
-            draws=draws,
-            seed=seed,
-        )
+def shares_of(
+    objective: Objective,
+    m_base: FloatArray,
+    m_tuned: FloatArray,
+    scores: Sequence[FloatArray],
+    *,
+    draws: int,
+    seed: int,
+) -> list[Estimate]:
+    """The recovered share of each of some scores; without bounds where the gap may be nothing.
+
+    Args:
+        objective: the items, and how they add up.
+        m_base: scores at which all is recovered.
+        m_tuned: scores at which nothing is.
+        scores: those that are read.
+        draws: bootstrap resamples of entities.
+        seed: of the resampling.
+    """
+    groups = np.array(objective.groups, dtype=object) if objective.contrast else None
+    entities = np.array(objective.entities, dtype=object)
+    found = recovery(
+        m_base, m_tuned, scores, entities, group=groups, contrast=objective.contrast, draws=draws, seed=seed
+    )
+    if found.shares is not None:
+        return list(found.shares)
+    return [_unbounded(objective, m_base, m_tuned, m) for m in scores]
+
+
+def _unbounded(objective: Objective, m_base: FloatArray, m_tuned: FloatArray, m: FloatArray) -> Estimate:
+    """The recovered share of some scores without an interval; 0 where there is no gap at all."""
+    base, tuned, now = (float(objective.effect(torch.from_numpy(scores))) for scores in (m_base, m_tuned, m))
+    share = (now - tuned) / (base - tuned) if base != tuned else 0.0
+    return Estimate(share, -math.inf, math.inf, len(set(objective.entities)))
 
 
 def fit_trials(arms: Sequence[Arm]) -> list[Trial]:

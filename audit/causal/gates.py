@@ -36,9 +36,9 @@ class GateSettings:
     """How gates are learned."""
 
     steps: int
-    rate: float = 0.05
-    """Of Adam."""
-    sparsity: float = 3e-3
+    rate: float = 0.1
+    """Of Adam; with half of it, gates of a mask that is spread out stay at 0 within as many steps."""
+    sparsity: float = 1e-3
     """Weight of sum |g|."""
     retention: float = 2.0
     """Weight of KL(tuned || gated), nats per token of unrelated text."""

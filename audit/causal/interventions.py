@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Action", "Affine", "Intervention", "Latents", "Steering", "affine_maps", "intervened"]
 
-Action = Literal["ablate", "rescale", "negate", "gate", "revert", "steer", "amplify", "latents"]
+Action = Literal["ablate", "rescale", "negate", "gate", "revert", "steer", "amplify", "rewire", "latents"]
 ON_ACTIVATIONS: tuple[Action, ...] = ("ablate", "rescale", "negate", "gate")
 READABLE = ("neuron", "head")
 """Kinds of unit that have an activation of their own."""
@@ -47,6 +47,8 @@ class Intervention:
     - steer: residual <- residual + a direction, at every position;
     - amplify: residual <- residual + a p v at every position, v the unit direction and
       p = <residual - centre, v>;
+    - rewire: residual <- residual + a p w at every position, w another direction and p = 2 <residual -
+      centre, v> / length of the direction, between -1 and 1: a wire of rank 1 from what v reads to w;
     - latents: residual <- residual - a sum_j f_j d_j, at every position.
 
     A neuron's activation is its entry in the input of the MLP's output projection, a head's its slice in the
@@ -173,7 +175,7 @@ def _factor(what: Intervention) -> float:
 
 
 def _problem(what: Intervention) -> str | None:
-    if what.action in ("steer", "amplify", "latents"):
+    if what.action in ("steer", "amplify", "rewire", "latents"):
         return _residual_problem(what)
     if not what.units:
         return "needs at least one unit"
@@ -195,8 +197,10 @@ def _residual_problem(what: Intervention) -> str | None:
         return None if what.latents is not None else "needs `latents`"
     if what.steering is None:
         return "needs `steering`"
-    if (what.steering.centre is not None) != (what.action == "amplify"):
-        return "amplify needs a centre, steer has none"
+    if (what.steering.centre is not None) != (what.action != "steer"):
+        return "amplify and rewire need a centre, steer has none"
+    if (what.steering.write is not None) != (what.action == "rewire"):
+        return "rewire alone needs something to write"
     return None
 
 

@@ -121,7 +121,7 @@ class Repeater:
     def _intervention(self, row: pd.Series) -> Intervention | str:
         """What a row of the table `doses` did, or why it cannot be done here."""
         action, dose = row["intervention"], float(row["dose"])
-        if action in ("steer", "amplify"):
+        if action in ("steer", "amplify", "rewire"):
             kept = load_steering(self.run.stage_path("bypass") / "directions" / f"{self.name}.safetensors")
             steering = kept.get(row["set"])
             return NO_DIRECTION if steering is None else Intervention(action, dose, steering=steering)

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from audit.causal.arithmetic import added, enlarged
+from audit.causal.arithmetic import added, enlarged, rewired
 
 if TYPE_CHECKING:
     from sae.types import PairedDictionary
@@ -28,6 +28,8 @@ class Steering:
     centre: Float[Tensor, " D"] | None = None
     """amplify: the point from which differences along the direction are made larger. They count at most as
     much as the direction is long, so that outlier tokens move by no more than that."""
+    write: Float[Tensor, " D"] | None = None
+    """rewire: what is written, per half of the direction's length that is read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +53,11 @@ class Latents:
 
 
 def steered(h: Float[Tensor, "B T D"], steering: Steering, dose: float) -> Float[Tensor, "B T D"]:
-    """The residual stream with dose x direction added, or with what it has along the direction enlarged."""
+    """The residual stream with dose x direction added, or with what it has along it enlarged or written."""
     if steering.centre is None:
         return added(h, steering.direction, dose)
+    if steering.write is not None:
+        return rewired(h, steering.direction, steering.centre, steering.write, dose)
     return enlarged(h, steering.direction, steering.centre, dose)
 
 

@@ -20,8 +20,9 @@ def save_steering(arms: Sequence[Arm], path: Path) -> None:
         if steering is not None:
             tensors[f"{arm.set}/direction"] = steering.direction.detach().float().cpu().contiguous()
             tensors[f"{arm.set}/layer"] = torch.tensor(steering.layer)
-            if steering.centre is not None:
-                tensors[f"{arm.set}/centre"] = steering.centre.detach().float().cpu().contiguous()
+            for part in ("centre", "write"):
+                if (tensor := getattr(steering, part)) is not None:
+                    tensors[f"{arm.set}/{part}"] = tensor.detach().float().cpu().contiguous()
     save_file(tensors, path)
 
 
@@ -31,7 +32,10 @@ def load_steering(path: Path) -> dict[str, Steering]:
     sets = [name.removesuffix("/direction") for name in tensors if name.endswith("/direction")]
     return {
         name: Steering(
-            int(tensors[f"{name}/layer"]), tensors[f"{name}/direction"], tensors.get(f"{name}/centre")
+            int(tensors[f"{name}/layer"]),
+            tensors[f"{name}/direction"],
+            tensors.get(f"{name}/centre"),
+            tensors.get(f"{name}/write"),
         )
         for name in sets
     }

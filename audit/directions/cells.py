@@ -26,6 +26,7 @@ from audit.measures.probes import (
     cross_validated_auc,
     fit_probe,
     null_aucs,
+    null_of_others,
     shuffles,
     subset,
 )
@@ -36,6 +37,8 @@ class Effort:
     """Counts and seed of a concept's estimates."""
 
     shuffles: int
+    other_shuffles: int
+    """Of the shuffles, the first ones, on which the slower probes are fit too."""
     draws: int
     seed: int
 
@@ -146,6 +149,7 @@ class _Cell:
 def _row(cell: _Cell, held: Held, words: Held, dealt: Shuffles, effort: Effort) -> dict[str, Any]:
     is_a = cell.test_base.is_a
     null = null_aucs(cell.fit_tuned, cell.test_tuned, dealt)
+    others = null_of_others(cell.fit_tuned, cell.test_tuned, dealt, effort.other_shuffles, effort.seed)
     gain = auc_gain(held.tuned_scores, words.tuned_scores, is_a, draws=effort.draws, seed=effort.seed)
     return {
         "auc_cv_base": cross_validated_auc(cell.fit_base, seed=effort.seed),
@@ -157,6 +161,7 @@ def _row(cell: _Cell, held: Held, words: Held, dealt: Shuffles, effort: Effort) 
         "null_mean": float(null.mean()),
         "null_high": float(np.quantile(null, 0.95)),
         "null_aucs": null.tolist(),
+        "null_other_aucs": others.tolist(),
         **_spread("embedding_gain", None if words is held else gain),
         **_direction(cell, effort.seed),
     }

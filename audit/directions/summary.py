@@ -9,6 +9,7 @@ import pandas as pd
 
 from audit.evidence.schema.documents import Estimate
 from audit.evidence.schema.results import ConceptDirections, ProbeCell
+from audit.measures.bootstrap import FloatArray
 
 Decodable = Literal["yes", "between", "no", "unknown"]
 HIGH_AUC = 0.9
@@ -36,7 +37,9 @@ def summarise(known: ConceptDirections, rows: pd.DataFrame) -> ConceptDirections
             "decodable": decodable(best, "auc_tuned"),
             "base_decodable": in_base,
             "highest_auc_tuned": highest,
+            "highest_mlp_tuned": float(rows["auc_mlp"].max()),
             "highest_null": null,
+            "highest_null_all": highest_null_all(rows),
             "everywhere_at_chance": highest <= null and highest < HIGH_AUC if in_base == "yes" else None,
             "layers_beyond_words": sorted({int(layer) for layer in beyond["layer"]}),
         }
@@ -65,8 +68,21 @@ def highest_null(rows: pd.DataFrame) -> float:
 
     A shuffle deals the same classes at every layer and position, so their dependence is kept.
     """
-    aucs = np.stack([np.asarray(values, dtype=np.float64) for values in rows["null_aucs"]])
-    return float(np.quantile(aucs.max(axis=0), 0.95))
+    return float(np.quantile(_nulls(rows, "null_aucs").max(axis=0), 0.95))
+
+
+def highest_null_all(rows: pd.DataFrame) -> float | None:
+    """The same over all three probes; None where the slower ones were fit to no shuffled classes."""
+    lda, others = _nulls(rows, "null_aucs"), _nulls(rows, "null_other_aucs")
+    if not others.shape[1]:
+        return None
+    largest = np.maximum(lda[:, : others.shape[1]], others).max(axis=0)
+    return float(np.quantile(largest, 0.95))
+
+
+def _nulls(rows: pd.DataFrame, name: str) -> FloatArray:
+    """[rows, shuffles]."""
+    return np.stack([np.asarray(values, dtype=np.float64) for values in rows[name]])
 
 
 def _cell(row: pd.Series, held_out: int, entities: int) -> ProbeCell:

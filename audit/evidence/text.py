@@ -21,4 +21,5 @@ def text_of(estimate: Estimate, form: str = ".4g") -> str:
 
 def deed(intervention: str) -> str:
     """What was done, as a noun where the name of the intervention is none that reads well."""
-    return {"latents": "removal", "gate": "scaling"}.get(intervention, intervention)
+    deeds = {"latents": "removal", "gate": "scaling", "rewire": "addition"}
+    return deeds.get(intervention, intervention)

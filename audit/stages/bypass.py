@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from audit.behaviours.suite import Suite
 from audit.evidence.schema import TABLES
 from audit.evidence.schema.results import (
     BehaviourBypass,
@@ -18,6 +19,7 @@ from audit.inputs import AuditInputs
 from audit.stages.bypass_inputs import BypassInputs
 from audit.stages.bypass_summary import LEAST_RANDOM, summarise
 from audit.stages.changed import no_switch
+from audit.verdict.seen import seen_in
 
 NOTHING_LOST = "the interval of its change includes 0 on the held-out half: there is no share to recover"
 NO_SWITCHES = "the stage switches was skipped, so no set of units was tried"
@@ -43,18 +45,21 @@ def run(
     from audit.causal.off_target import KL_BUDGET, SKILLS_BUDGET
 
     inputs = BypassInputs(audit, folder, behaviours, switches, features)
-    found, frames = [], []
+    in_base = BypassInputs(audit, folder, behaviours, None, None, exchanged=True)
+    found, frames, climbed = [], [], []
     for suite, result in zip(audit.suites, behaviours.suites, strict=True):
         if why := untouched(result):
             found.append(_unmeasured(result, why))
             continue
-        rows = _rows(inputs, result)
+        one, rows = _tried(inputs, suite, result)
+        found.append(one)
         frames.append(rows)
-        shift = no_switch(suite, result)
-        found.append(summarise(result, rows, inputs.missing(result), texts=inputs.texts, shift=shift))
+        if seen_in(result).moved == "rose":
+            climbed.append(_tried(in_base, suite, result)[0])
     folder.write_table("doses", pd.concat(frames, ignore_index=True) if frames else _no_rows())
     return BypassResult(
         behaviours=found,
+        in_base=climbed,
         kl_budget=KL_BUDGET,
         skills_budget=SKILLS_BUDGET,
         least_random=LEAST_RANDOM,
@@ -75,17 +80,25 @@ def untouched(result: SuiteResult) -> str | None:
     return None
 
 
+def _tried(inputs: BypassInputs, suite: Suite, result: SuiteResult) -> tuple[BehaviourBypass, pd.DataFrame]:
+    """What the trials on one behaviour say, and their rows."""
+    rows, shift = _rows(inputs, result), no_switch(suite, result)
+    found = summarise(result, rows, inputs.missing(result), texts=inputs.texts, shift=shift)
+    return found.model_copy(update={"gates_learned": inputs.learned(result.name)}), rows
+
+
 def _rows(inputs: BypassInputs, result: SuiteResult) -> pd.DataFrame:
     """Rows of one behaviour, from finished parts or made now."""
     name, progress = result.name, inputs.audit.progress
-    title = f"{result.title}: bypass"
+    title = f"{result.title}: bypass{' inside the base' if inputs.exchanged else ''}"
+    part = inputs.part_of(name)
 
     def fit() -> pd.DataFrame:
         bypass = inputs.bypass(name)
         with progress.task(f"{title}, trials", bypass.fit_work) as advance:
             return bypass.fit_rows(advance)
 
-    fitted = inputs.folder.part(f"{name}-fit", "doses", fit)
+    fitted = inputs.folder.part(f"{part}-fit", "doses", fit)
     inputs.keep_tried(name)
 
     def held() -> pd.DataFrame:
@@ -93,7 +106,7 @@ def _rows(inputs: BypassInputs, result: SuiteResult) -> pd.DataFrame:
         with progress.task(f"{title}, doses and controls", bypass.held_work(fitted)) as advance:
             return bypass.held_rows(fitted, advance)
 
-    return pd.concat([fitted, inputs.folder.part(f"{name}-held", "doses", held)], ignore_index=True)
+    return pd.concat([fitted, inputs.folder.part(f"{part}-held", "doses", held)], ignore_index=True)
 
 
 def _unmeasured(result: SuiteResult, why: str) -> BehaviourBypass:
@@ -104,6 +117,7 @@ def _unmeasured(result: SuiteResult, why: str) -> BehaviourBypass:
         internal=None,
         latents=None,
         gates=None,
+        rewire=None,
         revert=None,
         reading_base=None,
         trials=0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from audit.behaviours.suite import Suite
@@ -40,7 +40,7 @@ def own_directions(audit: AuditInputs, suite: Suite) -> Iterator[Direction]:
     title = f"{concept.name}: the tuned model's own direction"
     with audit.pair.model("tuned") as model, audit.progress.task(title, len(train)) as advance:
         blocks = model.config.get_text_config().num_hidden_layers
-        layers = sorted({int(depth * (blocks - 1)) for depth in DEPTHS[audit.config.preset]})
+        layers = layers_at(DEPTHS[audit.config.preset], blocks)
         reading = read_concept(
             model,
             audit.pair.tokenizer("tuned"),
@@ -57,6 +57,11 @@ def own_directions(audit: AuditInputs, suite: Suite) -> Iterator[Direction]:
             every = torch.stack([point for own in points.values() for point in own.values()])
             where = f"{concept.label_a} - {concept.label_b} at the {position} token, block {layer}"
             yield Direction(f"{position} direction {layer}", where, Steering(layer, a - b, centre), every)
+
+
+def layers_at(depths: Sequence[float], blocks: int) -> list[int]:
+    """Blocks at some depths, 0 the first and 1 the last, ascending."""
+    return sorted({int(depth * (blocks - 1)) for depth in depths})
 
 
 class Direction(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,21 +13,25 @@ import pandas as pd
 
 from audit.behaviours.suite import Suite
 from audit.errors import RunFolderError
-from audit.evidence.files import read_table, replacing
+from audit.evidence.files import read_json, read_table, replacing
 from audit.evidence.schema import TABLES
 from audit.evidence.schema.results import BehaviourResult, FeaturesResult, SuiteResult, SwitchesResult
 from audit.evidence.stage import StageFolder
 from audit.inputs import AuditInputs
 from audit.presets import PresetName
+from audit.stages.bypass_directions import own_directions
 from audit.stages.changed import setting_of
 from audit.stages.openings import starts
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from audit.causal.arms import Arm
     from audit.causal.bypass import Bypass, Effort, Other, Setting
     from audit.causal.deltas import Deltas
-    from audit.causal.gates import Gate
+    from audit.pair.load import Side
     from audit.stages.bypass_latents import LatentInputs
+    from sae.types import Pair
 
 FIT_ITEMS: dict[PresetName, int] = {"quick": 24, "standard": 64, "deep": 128}
 """Items of the fit half on which every trial is run."""
@@ -38,9 +43,21 @@ DIRECTIONS, GATES = "directions", "gates"
 """Folders of the stage in which every direction and gate that was tried is kept, a file per behaviour."""
 SUFFIX = {DIRECTIONS: "safetensors", GATES: "json"}
 NO_CONCEPT = "the model's own direction was not enlarged: the suite has no concept texts"
+NO_CLASSES = "no wire was drawn from the class to the answer: the behaviour is a level, without classes"
 NO_GATES = "sparse gates were not learned: the preset {preset} has no steps for them"
 FEWER_CONTROLS = 3
 """Controls of reverts and of latents in the preset quick, which is a demonstration."""
+
+
+class Exchanged:
+    """A pair with base and tuned model in each other's place."""
+
+    def __init__(self, pair: Pair) -> None:
+        self._pair = pair
+
+    def model(self, side: Side) -> AbstractContextManager[PreTrainedModel]:
+        """The other side's model."""
+        return self._pair.model("tuned" if side == "base" else "base")
 
 
 @dataclass
@@ -54,6 +71,9 @@ class BypassInputs:
     """What the stage `switches` found; None where it was skipped."""
     features: FeaturesResult | None = None
     """What the stage `features` found; None where it was skipped."""
+    exchanged: bool = False
+    """Whether base and tuned model have changed places: the trials then run inside the base, with gates and
+    wires alone, since the weight changes and what was found in them speak of the tuned model."""
     _made: dict[str, Bypass] = field(default_factory=dict)
 
     def bypass(self, name: str) -> Bypass:
@@ -65,14 +85,14 @@ class BypassInputs:
             suite, result = self._pairs[name]
             setting, arms = setting_of(self.audit, suite, result), self._arms(suite, result)
             if any(arm.whole.steering for arm in arms):
-                with replacing(self._part(DIRECTIONS, name)) as path:
+                with replacing(self.kept_part(DIRECTIONS, name)) as path:
                     save_steering(arms, path)
             self._made = {  # one at a time: arms hold tensors
                 name: Bypass(
-                    pair=self.audit.pair,
+                    pair=self.pair,
                     setting=setting,
                     arms=arms,
-                    deltas=self.deltas,
+                    deltas=None if self.exchanged else self.deltas,
                     documents=self.documents,
                     others=[self._other(*pair) for key, pair in self._pairs.items() if key != name],
                     effort=self.effort,
@@ -80,10 +100,24 @@ class BypassInputs:
             }
         return self._made[name]
 
+    @property
+    def pair(self) -> Pair:
+        """The models; `tuned` is the one that the trials run in."""
+        return Exchanged(self.audit.pair) if self.exchanged else self.audit.pair
+
+    def part_of(self, name: str) -> str:
+        """Name of a behaviour's parts, and of the files that keep what was tried on it."""
+        return f"{name}-in-base" if self.exchanged else name
+
+    def learned(self, name: str) -> int | None:
+        """How many gates were learned for a behaviour; None where none were looked for."""
+        path = self.folder.path / GATES / f"{self.part_of(name)}.{SUFFIX[GATES]}"
+        return len(read_json(path)) if path.is_file() else None
+
     def keep_tried(self, name: str) -> None:
         """Copies the directions and gates that were tried from the parts to where they stay."""
         for kind in (DIRECTIONS, GATES):
-            kept = self._part(kind, name)
+            kept = self.kept_part(kind, name)
             if kept.is_file():
                 with replacing(self.folder.path / kind / kept.name) as path:
                     shutil.copyfile(kept, path)
@@ -91,15 +125,17 @@ class BypassInputs:
     def missing(self, result: SuiteResult) -> list[str]:
         """What could not be tried on a behaviour, in sentences."""
         suite = self._pairs[result.name][0]
-        found = []
+        found = [] if self.audit.preset.gate_steps else [NO_GATES.format(preset=self.audit.config.preset)]
+        if suite.card.contrast is None:
+            found.append(NO_CLASSES)
+        if self.exchanged:
+            return found
         if self.switches is not None and not len(self.units[self.units["behaviour"] == result.name]):
             found.append("the stage switches has no candidate units for it")
         if suite.concept is None:
             found.append(NO_CONCEPT)
         if self.features is not None:
             found += self._latents.missing(result)
-        if not self.audit.preset.gate_steps:
-            found.append(NO_GATES.format(preset=self.audit.config.preset))
         return found
 
     @property
@@ -121,6 +157,7 @@ class BypassInputs:
                 "internal": sets,
                 "latents": fewer,
                 "gates": sets,
+                "rewire": fewer,
                 "revert": fewer,
                 "reading_base": 0,
             },
@@ -145,8 +182,8 @@ class BypassInputs:
         (count, tokens), audit = TEXTS[self.audit.config.preset], self.audit
         begun = [ids for _, ids in _openings(audit, count)]
         end = audit.pair.tokenizer("tuned").eos_token_id
-        title = "Bypass: unrelated text from the tuned model"
-        with audit.progress.task(title, count) as advance, audit.pair.model("tuned") as model:
+        title = f"Bypass: unrelated text from the {'base' if self.exchanged else 'tuned'} model"
+        with audit.progress.task(title, count) as advance, self.pair.model("tuned") as model:
             samples = sample_sequences(
                 model,
                 begun,
@@ -185,8 +222,9 @@ class BypassInputs:
         both = zip(self.audit.suites, self.behaviours.suites, strict=True)
         return {suite.card.name: (suite, result) for suite, result in both}
 
-    def _part(self, kind: str, name: str) -> Path:
-        return self.folder.parts / kind / f"{name}.{SUFFIX[kind]}"
+    def kept_part(self, kind: str, name: str) -> Path:
+        """Where directions or gates of a behaviour lie until the stage is done."""
+        return self.folder.parts / kind / f"{self.part_of(name)}.{SUFFIX[kind]}"
 
     def _other(self, suite: Suite, result: SuiteResult) -> Other:
         from audit.causal.bypass import Other
@@ -196,53 +234,25 @@ class BypassInputs:
         return Other(asked, suite.card.equivalence_band)
 
     def _arms(self, suite: Suite, result: SuiteResult) -> list[Arm]:
-        from audit.causal.arms import direction_arm, gate_arm, unit_arms
-        from audit.causal.sets import named_sets
-        from audit.stages.bypass_directions import own_directions
+        from audit.stages.bypass_learned import gate_arms, wire_arms
 
-        arms = []
+        setting = setting_of(self.audit, suite, result)
+        found = [] if self.exchanged else self._found(setting, result)
+        return [*found, *gate_arms(self, setting), *wire_arms(self, setting)]
+
+    def _found(self, setting: Setting, result: SuiteResult) -> list[Arm]:
+        """What other stages found in the tuned model, and its own directions."""
+        from audit.causal.arms import direction_arm, unit_arms
+        from audit.causal.sets import named_sets
+
+        arms: list[Arm] = []
+        suite = setting.suite
         change = result.primary.change.value
         for named in named_sets(self.units, suite.card.name, change, self.switches):
             arms += unit_arms(named.name, named.description, named.units)
         for found in own_directions(self.audit, suite):
             arms.append(direction_arm(found.set, found.description, found.steering, found.entities_ED))
-        setting = setting_of(self.audit, suite, result)
-        arms += self._latents.arms(setting, result) if self.features else []
-        if self.audit.preset.gate_steps and (gates := self._gates(setting)):
-            arms.append(gate_arm("gates", f"{len(gates)} learned gates", gates))
-        return arms
-
-    def _gates(self, setting: Setting) -> list[Gate]:
-        """Learned once: a resumed run holds the same ones against the held-out half."""
-        from audit.causal.gates import read_gates, write_gates
-
-        path = self._part(GATES, setting.suite.card.name)
-        if not path.is_file():
-            write_gates(self._learned(setting), path)
-        return read_gates(path)
-
-    def _learned(self, setting: Setting) -> list[Gate]:
-        from audit.causal.bypass import CHOOSING
-        from audit.causal.gates import GateSettings, learned_gates
-        from audit.causal.units import Layout
-
-        config, steps = self.audit.config, self.audit.preset.gate_steps
-        fit = setting.objective("train", self.effort.fit_items)
-        with self.audit.pair.model("base") as model:
-            m_base = fit.scores(model, config.batch_size).numpy()
-        documents = self.documents[CHOOSING]
-        title = f"{setting.suite.card.title}: learning gates"
-        with self.audit.progress.task(title, steps) as advance, self.audit.pair.model("tuned") as model:
-            return learned_gates(
-                model,
-                Layout(model),
-                fit,
-                m_base,
-                documents,
-                GateSettings(steps, batch_size=config.batch_size, seed=config.seed),
-                vocabulary=setting.vocabulary,
-                progress=advance,
-            )
+        return [*arms, *(self._latents.arms(setting, result) if self.features else [])]
 
 
 def _openings(audit: AuditInputs, count: int) -> list[tuple[str, list[int]]]:

@@ -41,6 +41,7 @@ def summarise(
         internal=trials.get("internal"),
         latents=trials.get("latents"),
         gates=trials.get("gates"),
+        rewire=trials.get("rewire"),
         revert=trials.get("revert"),
         reading_base=trials.get("reading_base"),
         trials=len(fit),
@@ -133,6 +134,8 @@ def _objections(
         yield "it puts weights of the base into the tuned model"
     if row["intervention"] == "steer":
         yield "a direction that is added everywhere may write the answer by itself"
+    if row["intervention"] == "rewire":
+        yield "it adds a wire of its own, and says nothing of those that are there"
     if not inside:
         yield "its side effects are outside the budgets"
     if row["recovered"] > MOST:

@@ -84,7 +84,7 @@ def _of_suite(suite: SuiteResult, results: Results) -> LadderEvidence:
         lost=share and share.value,
         lost_low=share and share.low,
         asked=_asked(suite.name, results.elicit),
-        **_known(_named(results.directions.concepts if results.directions else (), suite.name), lacking),
+        **_known(_concept(suite.name, lacking, results.directions)),
         ways=_ways(_bypass(suite.name, lacking, results.bypass)),
         **_relearning(_named(results.relearn.behaviours if results.relearn else (), suite.name), lacking),
     )
@@ -113,27 +113,30 @@ def _asked(name: str, result: ElicitResult | None) -> str | None:
     return None if found is None or found.not_tried is not None else found.brings_back
 
 
-def _known(found: ConceptDirections | None, lacking: Lacking) -> dict[str, Any]:
-    """Probes of the concept in both models."""
+def _concept(name: str, lacking: Lacking, result: DirectionsResult | None) -> ConceptDirections | None:
+    if result is None:
+        return None
+    return _named(result.in_base if lacking == "base" else result.concepts, name)
+
+
+def _known(found: ConceptDirections | None) -> dict[str, Any]:
+    """Probes of the concept in both models; for a lacking base the two have changed places."""
     if found is None:
         return {}
     cell = found.chosen
     if found.unreadable is not None or cell is None:
         return {"unread": found.unreadable or "no layer was probed"}
-    pair = {"tuned": cell.auc_tuned, "base": cell.auc_base}
-    showing, own = pair["tuned" if lacking == "base" else "base"], pair[lacking]
-    null = cell.null_high if lacking == "tuned" else cell.null_high_base
     where = f"layer {cell.layer}, {cell.position} position, {found.entities_test} held-out entities"
     return {
         "known_where": where,
-        "known_showing": showing.value,
-        "known_showing_low": showing.low,
-        "known": own.value,
-        "known_low": own.low,
-        "known_null": null,
-        "anywhere": getattr(found, f"highest_auc_{lacking}"),
-        "anywhere_mlp": getattr(found, f"highest_mlp_{lacking}"),
-        "anywhere_null": found.highest_null if lacking == "tuned" else found.highest_null_base,
+        "known_showing": cell.auc_base.value,
+        "known_showing_low": cell.auc_base.low,
+        "known": cell.auc_tuned.value,
+        "known_low": cell.auc_tuned.low,
+        "known_null": cell.null_high,
+        "anywhere": found.highest_auc_tuned,
+        "anywhere_mlp": found.highest_mlp_tuned,
+        "anywhere_null": found.highest_null_all,
     }
 
 

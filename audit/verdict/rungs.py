@@ -109,11 +109,14 @@ def _state(
 
 
 class _Tried(NamedTuple):
-    """One way back: whether it counts, whether it certainly does nothing, and its sentence."""
+    """One way back, and its sentence."""
 
     way: WayEvidence
     open: bool
     closed: bool
+    """It does not carry the behaviour."""
+    sealed: bool
+    """It does nothing at all."""
     said: str
 
 
@@ -121,42 +124,47 @@ def ways(evidence: LadderEvidence, t: Thresholds) -> Ways:
     """Does something inside the lacking model, without the other one's weights or activations, work?"""
     tried = {name: _tried(name, way, t) for name, way in evidence.ways.items()}
     own = {name: found for name, found in tried.items() if name != "rewire"}
-    working = [found.way for found in own.values() if found.open]
+    working = {name: found.way for name, found in own.items() if found.open}
     closed = "gates" in own and all(found.closed for found in own.values())
-    missing = [] if own else [BYPASS]
-    missing += [] if "gates" in own else [GATES]
-    said = [found.said for found in tried.values()]
-    lows = [beyond(_end(way.low), t.bypass, 1.0) for way in working]
-    shut = {
-        n: beyond(w.recovered, t.closed, 0.0) for n, w in evidence.ways.items() if w.recovered is not None
-    }
+    read = {name: way.recovered for name, way in evidence.ways.items() if way.recovered is not None}
+    shut = [beyond(r, _ceiling(name, t), 0.0) for name, r in read.items() if name in own]
     return Ways(
         open=bool(working),
         closed=closed,
-        sealed=closed and all(found.closed for found in tried.values()),
-        few=any(_few(way, t) for way in working),
-        said=said,
-        missing=missing,
-        margin_open=max(lows, default=0.0),
-        margin_closed=min((shut[name] for name in own if name in shut), default=0.0),
-        margin_sealed=min(shut.values(), default=0.0),
+        sealed=closed and all(found.sealed for found in tried.values()),
+        few=any(_few(way, t) for way in working.values()),
+        said=[found.said for found in tried.values()],
+        missing=[] if "gates" in own else [GATES] if own else [BYPASS, GATES],
+        margin_open=max((beyond(_end(w.low), _floor(n, t), 1.0) for n, w in working.items()), default=0.0),
+        margin_closed=min(shut, default=0.0),
+        margin_sealed=min((beyond(r, t.closed, 0.0) for r in read.values()), default=0.0),
     )
 
 
 def _tried(name: str, way: WayEvidence, t: Thresholds) -> _Tried:
     if way.recovered is None:
-        return _Tried(way, False, False, f"{way.what} could not be read on held-out items")
+        return _Tried(way, False, False, False, f"{way.what} could not be read on held-out items")
     share = _share(way.recovered, way.low, way.high)
     said = f"{way.what} brings back {share} of the loss on held-out items; {_controls(way)}"
-    closed = way.recovered <= t.closed
+    open_, floor = False, _floor(name, t)
     if name == "rewire":
-        return _Tried(way, False, closed, f"{said}; it shows what can be read, not what is wired")
-    if not way.counts:
-        return _Tried(way, False, closed, f"{said}; it does not count: {'; '.join(way.why_not)}")
-    if _end(way.low) <= t.bypass:
-        return _Tried(way, False, closed, f"{said}; below the floor of {t.bypass:.0%}")
-    word = "localised" if _few(way, t) else "distributed"
-    return _Tried(way, True, False, f"{said}: {word}")
+        said += "; it shows what can be read, not what is wired"
+    elif not way.counts:
+        said += f"; it does not count: {'; '.join(way.why_not)}"
+    elif _end(way.low) <= floor:
+        said += f"; below the floor of {floor:.0%}"
+    else:
+        open_, said = True, f"{said}: {'localised' if _few(way, t) else 'distributed'}"
+    closed = not open_ and way.recovered <= _ceiling(name, t)
+    return _Tried(way, open_, closed, closed and way.recovered <= t.closed, said)
+
+
+def _floor(name: str, t: Thresholds) -> float:
+    return t.gates if name == "gates" else t.bypass
+
+
+def _ceiling(name: str, t: Thresholds) -> float:
+    return t.gates_closed if name == "gates" else t.closed
 
 
 def _few(way: WayEvidence, t: Thresholds) -> bool:

@@ -11,11 +11,11 @@ import pytest
 from audit.behaviours.suite import Concept, ConceptText
 from audit.directions.cells import Effort, Entities, concept_rows, unreadable
 from audit.directions.read import EMBEDDINGS, Reading
-from audit.directions.summary import chosen, decodable, highest_null, summarise
+from audit.directions.summary import chosen, decodable, highest_null, highest_null_all, summarise
 from audit.evidence.schema import TABLES
 from audit.evidence.schema.results import ConceptDirections
 
-EFFORT = Effort(shuffles=20, draws=300, seed=0)
+EFFORT = Effort(shuffles=20, other_shuffles=4, draws=300, seed=0)
 ENTITIES, TEXTS, WIDTH = 40, 3, 24
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -128,6 +128,13 @@ def test_the_words_for_decodable(auc: float, low: float | None, null: float, wor
 def test_the_highest_null_is_of_maxima_over_cells() -> None:
     rows = pd.DataFrame({"null_aucs": [[0.1, 0.9, 0.2], [0.8, 0.1, 0.2]]})
     assert highest_null(rows) == pytest.approx(np.quantile([0.8, 0.9, 0.2], 0.95))
+
+
+def test_the_highest_null_of_all_probes_is_of_the_shuffles_that_all_were_fit_to() -> None:
+    lda = [[0.1, 0.9, 0.2], [0.8, 0.1, 0.2]]
+    rows = pd.DataFrame({"null_aucs": lda, "null_other_aucs": [[0.7, 0.3], [0.2, 0.95]]})
+    assert highest_null_all(rows) == pytest.approx(np.quantile([0.8, 0.95], 0.95))
+    assert highest_null_all(rows.assign(null_other_aucs=[[], []])) is None
 
 
 def test_entities_keep_class_and_split() -> None:

@@ -29,6 +29,7 @@ from audit.pair.checkpoint import LoadOptions, resolve
 from audit.pair.preflight import compare
 from audit.pair.quiet import quiet
 from audit.stages import behaviour, bypass, bypass_inputs, bypass_summary, switches
+from audit.verdict.seen import Seen
 
 Make = Callable[..., Path]
 DOWN = "model.layers.1.mlp.down_proj"
@@ -217,14 +218,42 @@ def test_a_contrast_enlarges_what_tells_classes_apart(
     stages = Stages(inputs(*masked, suite), tmp_path)
     result = stages.bypassed(None)
     doses = stages.doses
-    assert set(doses["intervention"]) == {"amplify"}
+    assert set(doses["intervention"]) == {"amplify", "rewire"}
+    wire = result.behaviours[0].rewire
+    assert wire is not None
+    assert not wire.may_support
+    assert "it adds a wire of its own, and says nothing of those that are there" in wire.why_not
     assert result.not_measured == [bypass.NO_SWITCHES, bypass.NO_FEATURES]
     assert result.behaviours[0].revert is None
     kept = load_steering(tmp_path / "bypass" / "directions" / "contrast.safetensors")
     assert all(steering.centre is not None for steering in kept.values())
     nulls = doses[doses["is_null"]]
     assert set(nulls["description"]) == {"random directions"}
-    assert len(nulls) == 4
+    assert nulls["intervention"].value_counts().to_dict() == {"amplify": 4, "rewire": 3}
+
+
+def test_of_a_behaviour_that_rose_the_way_inside_the_base_is_tried_too(
+    masked: tuple[Path, Path],
+    suite: Path,
+    tiny_preset: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The masked child as base: the mask came off, and gates find in it what the other model shows."""
+    tiny_preset(random_sets=4, gate_steps=40)
+    stages = Stages(inputs(*masked[::-1], suite), tmp_path)
+    monkeypatch.setattr(bypass, "seen_in", lambda result: Seen("rose", ""))
+    result = stages.bypassed(None)
+    (found,) = result.in_base
+    assert found.gates is not None
+    assert found.gates.recovered is not None
+    assert found.gates.recovered.value > 0.5
+    assert found.gates_learned == found.gates.size
+    assert found.internal is found.revert is None
+    assert bypass_inputs.NO_CLASSES in found.not_measured
+    kept = [path.name for path in (tmp_path / "bypass" / "gates").iterdir()]
+    assert sorted(kept) == ["tiny-in-base.json", "tiny.json"]
+    assert stages.bypassed(None) == result
 
 
 def test_an_adapter_pair_in_one_copy_of_the_weights(

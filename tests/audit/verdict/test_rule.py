@@ -29,11 +29,11 @@ def way(recovered: float | None, **changes: Any) -> WayEvidence:
     return WayEvidence(**fields)
 
 
-def doses(twenty: float, forty: float, **changes: Any) -> list[DoseEvidence]:
+def doses(early: float, late: float, **changes: Any) -> list[DoseEvidence]:
     fields = {"recovered_fit": 0.8, "control": 0.05, **changes}
     return [
         DoseEvidence(steps=steps, **{"recovered": r, "low": r - 0.1, "high": r + 0.1, **fields})
-        for steps, r in ((10, twenty / 2), (20, twenty), (40, forty))
+        for steps, r in ((10, early), (20, (early + late) / 2), (40, late))
     ]
 
 
@@ -78,12 +78,13 @@ TABLE = [
     ("nothing changed", STILL, "UNCHANGED", None),
     ("few units", MASKED, "MASKED", "localised"),
     ("many units", {**MASKED, "ways": {"gates": way(0.9, units=200)}}, "MASKED", "distributed"),
-    ("few units, half of it", {**MASKED, "ways": {"gates": way(0.45)}}, "MASKED", "distributed"),
+    ("few units, half of it", {**MASKED, "ways": {**SHUT, "internal": way(0.45)}}, "MASKED", "distributed"),
     ("latents", {**MASKED, "ways": {**SHUT, "latents": way(0.9)}}, "MASKED", "localised"),
     ("deep: relearning fails", {**MASKED, "relearned": doses(0.1, 0.2)}, "MASKED", "localised"),
     ("relearning not tried", {**MASKED, "relearned": []}, "MASKED", "localised"),
     ("prompting brings it back too", {**MASKED, "asked": "yes"}, "MASKED", "localised"),
     ("known, not wired", LATENT, "LATENT", None),
+    ("gates as in a model that never learned it", {**LATENT, "ways": {"gates": way(0.5)}}, "LATENT", None),
     ("gone", ERASED, "ERASED", None),
     ("gone, adversarially", {**ERASED, "known": 0.3, "known_low": 0.2}, "ERASED", None),
     ("mask taken off", {**MASKED, **ROSE}, "INDUCED", "unmasked"),
@@ -110,7 +111,8 @@ def test_verdict(_what: str, fields: dict[str, Any], word: str, detail: str | No
 
 
 NOT_MASKED = [
-    ("the interval begins too low", {"ways": {"gates": way(0.38)}}, GATES),
+    ("the interval begins too low", {"ways": {"internal": way(0.38)}}, GATES),
+    ("gates reach no further than in models that never learned it", {"ways": {"gates": way(0.7)}}, None),
     ("side effects", {"ways": {"gates": way(0.9, counts=False, why_not=["it wrecks other skills"])}}, None),
     ("a new wire is no own wire", {"ways": {"rewire": way(0.9, counts=True)}}, GATES),
     ("nothing tried inside", {"ways": {}}, BYPASS),
@@ -164,6 +166,7 @@ NOT_ERASED = [
     ("not enough steps", {"relearned": doses(0.0, 0.0)[:2]}, None),
     ("training took no hold", {"relearned": doses(0.0, 0.0, recovered_fit=0.1)}, None),
     ("training broke it", {"relearned": doses(0.0, 0.0, recovered=None)}, RELEARNING),
+    ("gates do something", {"ways": {"gates": way(0.4)}}, None),
     ("a new wire works", {"ways": {**SHUT, "rewire": way(0.5)}}, None),
     ("a probe finds it elsewhere", {"anywhere": 0.8}, DIRECTIONS),
     ("an MLP was not tried", {"anywhere_mlp": None}, DIRECTIONS),
@@ -208,7 +211,7 @@ def test_a_rise_whose_ladder_was_not_climbed_says_what_is_missing() -> None:
 
 def test_reasons_carry_their_numbers() -> None:
     said = " ".join(decided(MASKED).reasons)
-    for number in ("95%", "1.00", "90% [80%, 100%]", "at most 5%", "20 steps", "70% [60%, 80%]", "localised"):
+    for number in ("95%", "1.00", "90% [80%, 100%]", "at most 5%", "10 steps", "70% [60%, 80%]", "localised"):
         assert number in said
     broke = decided(MASKED, ways={**OPEN, "latents": way(None)})
     assert any("could not be read" in reason for reason in broke.reasons)
@@ -219,7 +222,7 @@ def test_reasons_carry_their_numbers() -> None:
 
 
 def test_the_margin_is_that_of_the_weakest_rung() -> None:
-    near, far = decided(MASKED, ways={"gates": way(0.42)}), decided(MASKED, known_low=0.99, lost_low=0.99)
+    near, far = decided(MASKED, ways={"gates": way(0.75)}), decided(MASKED, known_low=0.99, lost_low=0.99)
     assert near.verdict == far.verdict == "MASKED"
     assert 0 < near.margin < far.margin < 1
     assert decided(STILL, widest_change=0.29).margin < decided(STILL).margin
@@ -251,7 +254,7 @@ def test_confidence_and_range_come_from_the_calibration() -> None:
 def test_a_row_has_every_number_under_its_own_name() -> None:
     row = row_of(LadderEvidence(**MASKED))
     assert row["gates_recovered"] == 0.9
-    assert row["relearn_20_control"] == 0.05
+    assert row["relearn_10_control"] == 0.05
     assert row["known_null"] == 0.62
     assert "seen" not in row
     assert all(value is None or isinstance(value, float | int | str) for value in row.values())

@@ -25,8 +25,6 @@ class ProbeCell(Document):
     """Mean AUC of probes on the tuned model with classes shuffled over entities."""
     null_high: float
     """Their 95 % quantile."""
-    null_high_base: float | None = None
-    """The same quantile in the base."""
     embedding_gain: Estimate | None
     """AUC on the tuned model minus that of the embeddings alone: above 0, layers know more than words."""
     cosine: Estimate | None
@@ -72,12 +70,10 @@ class ConceptDirections(Document):
     highest_mlp_tuned: float | None = None
     """Largest AUC of the MLP alone."""
     highest_null: float | None = None
-    """95 % quantile of the largest AUC over all layers, positions and probes for classes that the tuned model
+    """95 % quantile of the largest AUC of LDA over all layers and positions for classes that the tuned model
     never had: shuffled over entities."""
-    highest_auc_base: float | None = None
-    highest_mlp_base: float | None = None
-    highest_null_base: float | None = None
-    """The same three in the base, for a behaviour that rose."""
+    highest_null_all: float | None = None
+    """The same of all three probes; None: the preset fits the slower ones to no shuffled classes."""
     everywhere_at_chance: bool | None = None
     """In the tuned model no probe at any layer or position exceeds `highest_null`, nor .9. It does not show
     that nothing is there: it says that probes of this power, on this many entities, find nothing. None where
@@ -91,6 +87,8 @@ class DirectionsResult(Document):
     """Result of the stage `directions`."""
 
     concepts: list[ConceptDirections]
+    in_base: list[ConceptDirections] = Field(default_factory=list)
+    """For behaviours that rose: the same with base and tuned model in each other's place."""
     layers: list[int]
     """Blocks that were read."""
     shuffles: int

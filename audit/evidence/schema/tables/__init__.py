@@ -9,6 +9,7 @@ from __future__ import annotations
 from audit.evidence.schema.tables.causal import (
     DOSES,
     GRAFTS,
+    RELEARNING,
     UNITS,
 )
 from audit.evidence.schema.tables.directions import (
@@ -47,7 +48,7 @@ TABLES: dict[str, Table] = {
     table.name: table
     for table in (
         ITEMS, DRIFT, WEIGHTS, DIRECTIONS, ELICITATION, FEATURES, EXAMPLES, LOGITS, LATENT_EFFECTS, UNITS,
-        GRAFTS, DOSES, TRAIN_STEPS, TOKENS, ATTACK_DOSES, ORGANISMS,
+        GRAFTS, DOSES, RELEARNING, TRAIN_STEPS, TOKENS, ATTACK_DOSES, ORGANISMS,
     )
 }  # fmt: skip
 """Every table by name."""
@@ -69,6 +70,7 @@ __all__ = [
     "LATENT_EFFECTS",
     "LOGITS",
     "ORGANISMS",
+    "RELEARNING",
     "TABLES",
     "TEXT",
     "TEXTS",

@@ -106,3 +106,26 @@ DOSES = Table(
         Column("note", TEXT, "what could not be done as wanted", nullable=True),
     ),
 )
+
+RELEARNING = Table(
+    "relearning",
+    "behaviour x arm x steps",
+    (
+        Column("behaviour", TEXT, "suite that was taught and scored"),
+        Column("template", TEXT, "plain, chat, chat-base or chat-tuned: how the prompts were rendered"),
+        Column("model", TEXT, "base or tuned: the one that lacks the behaviour, and was trained"),
+        Column("arm", TEXT, "behaviour; or control: classes that the model never had"),
+        Column("number", INT, "0, and 1 and up for the controls"),
+        Column("steps", INT, "optimiser steps so far"),
+        Column("items", INT, "items that were trained on"),
+        Column(
+            "recovered",
+            FLOAT,
+            "share of the gap that is closed on held-out entities; null: the training broke the model",
+            nullable=True,
+        ),
+        Column("low", FLOAT, "lower end of its 95 % interval over entities; null: unbounded", nullable=True),
+        Column("high", FLOAT, "upper end", nullable=True),
+        Column("recovered_fit", FLOAT, "the same share on the entities that were trained on", nullable=True),
+    ),
+)

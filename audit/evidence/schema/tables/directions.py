@@ -38,6 +38,11 @@ DIRECTIONS = Table(
         Column("null_high", FLOAT, "95 % quantile of the same"),
         Column("null_aucs", FLOATS, "the same one by one; shuffle i is the same at every layer and position"),
         Column(
+            "null_other_aucs",
+            FLOATS,
+            "the larger AUC of logistic and MLP probes under the first of these shuffles",
+        ),
+        Column(
             "embedding_gain",
             FLOAT,
             "auc_tuned minus that of the embeddings alone, held-out entities",
