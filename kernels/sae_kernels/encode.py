@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from sae_kernels.checks import both, check_encode
 from sae_kernels.dispatch import plan_encode
@@ -25,6 +26,8 @@ from sae_kernels.types import Encoded, Streams, zero
 
 SCRATCH = 2**28
 """Bytes of pre-activations that the plain path holds at a time."""
+GROUP = 16
+"""Latents of which the plain path first takes the largest, to see how far down it need look."""
 
 
 def encode_topk(
@@ -208,11 +211,49 @@ _encode_topk = operation("encode_topk", _run, _fake)
 
 
 def _largest(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest of each token and their columns; of equal ones the first."""
+    if score.shape[1] < 4 * GROUP * k:
+        return _chosen(score, k)
+    near = _gathered(score, ~(score < _bound(score, k)))
+    values, places = _chosen(near.values, min(k, near.values.shape[1]))
+    columns = near.columns.gather(1, places)
+    missing = k - values.shape[1]
+    return (values, columns) if missing <= 0 else (pad(values, (0, missing)), pad(columns, (0, missing)))
+
+
+def _bound(score: Tensor, k: int) -> Tensor:
+    """What at least k scores of a token reach, if so many are active: the k-th largest of groups' largest."""
+    groups = score.shape[1] // GROUP
+    tops = score[:, : groups * GROUP].reshape(len(score), GROUP, groups).amax(1)
+    bound = tops.topk(k, dim=1, sorted=False).values.amin(1, keepdim=True)
+    return torch.where(bound > 0, bound, torch.finfo(torch.float32).tiny)
+
+
+class _Near(NamedTuple):
+    """Some scores of each token, in order of their columns; zeros behind them."""
+
+    values: Tensor
+    columns: Tensor
+
+
+def _gathered(score: Tensor, live: Tensor) -> _Near:
+    """The scores at the live places, as few columns as they need."""
+    row, column = live.nonzero(as_tuple=True)
+    count = torch.bincount(row, minlength=len(score))
+    slot = torch.arange(len(row), device=row.device) - (count.cumsum(0) - count)[row]
+    width = int(count.max()) if len(count) else 0
+    values = score.new_zeros(len(score), width).index_put_((row, slot), score[row, column])
+    columns = torch.full_like(values, -1, dtype=torch.int64).index_put_((row, slot), column)
+    return _Near(values, columns)
+
+
+def _chosen(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """torch.topk, and the tie rule, which it does not have: one more tells whether there is a tie."""
     top = torch.topk(score, min(k + 1, score.shape[1]), dim=1, sorted=True)
     values, indices = top.values[:, :k].contiguous(), top.indices[:, :k].contiguous()
-    least, next_ = values[:, -1], top.values[:, -1]
-    tied = ((least == next_) & (least != 0)) if top.values.shape[1] > k else torch.zeros_like(least > 0)
+    if top.values.shape[1] <= k:
+        return values, indices
+    tied = (values[:, -1] == top.values[:, -1]) & (values[:, -1] != 0)
     rows = (tied | values[:, 0].isnan()).nonzero()[:, 0]
     if len(rows):
         order = score[rows].sort(dim=1, descending=True, stable=True)
@@ -222,18 +263,16 @@ def _largest(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def _active(score: Tensor, k: int, scale: Tensor | None) -> Encoded:
     """All active scores, where a threshold has left few: no sorting but in tokens with more than k."""
-    count = (score != 0).sum(1)
-    crowded = (count > k).nonzero()[:, 0]
+    crowded = ((score != 0).sum(1) > k).nonzero()[:, 0]
     if len(crowded):
-        values, indices = _largest(score[crowded], k)
-        score[crowded] = torch.zeros_like(score[crowded]).scatter_(1, indices, values)
-    row, column = (score != 0).nonzero(as_tuple=True)
-    count = count.clamp(max=k)
-    slot = torch.arange(len(row), device=row.device) - (count.cumsum(0) - count)[row]
-    found = score[row, column] if scale is None else score[row, column] / scale.float()[column]
-    values = score.new_zeros(len(score), k).index_put_((row, slot), found)
-    indices = torch.full_like(values, -1, dtype=torch.int64).index_put_((row, slot), column)
-    return Encoded(values, indices, zero(score.device))
+        values, columns = _largest(score[crowded], k)
+        score[crowded] = torch.zeros_like(score[crowded]).scatter_(1, columns.clamp(min=0), values)
+    near = _gathered(score, score != 0)
+    rest = (0, k - near.values.shape[1])
+    values, columns = pad(near.values, rest), pad(near.columns, rest, value=-1)
+    if scale is not None:
+        values = torch.where(columns < 0, 0, values / scale.float()[columns])
+    return Encoded(values, columns, zero(score.device))
 
 
 def _limit(threshold: Tensor | float | None, weight: Tensor) -> Tensor | None:

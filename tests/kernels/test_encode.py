@@ -71,6 +71,14 @@ def test_the_cpu_path_is_the_plain_twin(problem: Make, kind: str, dtype: torch.d
     holds(fast, given, 9, rounding=1e-5)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_latents_are_thinned_first_and_stay_exact(problem: Make, kind: str) -> None:
+    given = problem(40, latents=2000, kind=kind)
+    fast, plain = sk.encode_topk(*given, 9, path="plain"), sk.encode_topk_plain(*given, 9)
+    assert torch.equal(fast.indices, plain.indices)
+    torch.testing.assert_close(fast.values, plain.values)
+
+
 def test_the_cpu_path_holds_a_bounded_part_at_a_time(problem: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     given = problem(50)
     whole = sk.encode_topk(*given, 5, path="plain")
@@ -95,9 +103,10 @@ def test_the_threshold_form_is_the_plain_twin_also_in_crowded_tokens(
     torch.testing.assert_close(fast.values, plain.values)
 
 
+@pytest.mark.parametrize("latents", [100, 2000])
 @pytest.mark.parametrize("path", ["plain", "twin"])
-def test_nan_is_not_hidden(problem: Make, path: str) -> None:
-    given = problem(kind="nan")
+def test_nan_is_not_hidden(problem: Make, path: str, latents: int) -> None:
+    given = problem(kind="nan", latents=latents)
     found = sk.encode_topk_plain(*given, 3) if path == "twin" else sk.encode_topk(*given, 3, path=path)
     assert found.values[0].isnan().all()
     assert found.values[-1].isnan().all()
