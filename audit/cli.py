@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from audit.commands import audits, machine, release, training
+from audit.commands import audits, machine, release, selftest, training
 from audit.commands.shared import Outcome, guarded, print_json
 
 __all__ = ["app", "guarded", "main", "print_json"]
@@ -20,6 +20,7 @@ COMMANDS = (
     release.gate,
     release.export,
     training.attack,
+    selftest.selftest,
     audits.probe,
     audits.published,
     audits.intervene,

@@ -17,21 +17,21 @@ from audit.pair.checkpoint import Checkpoint
 def new_manifest(
     kind: RunKind,
     *,
-    base: Checkpoint,
+    base: Checkpoint | ModelRecord,
     tuned: Checkpoint | None,
     dtype: str,
     device: str,
     seed: int,
     data: dict[str, str],
 ) -> Manifest:
-    """The manifest of a run that begins now."""
+    """The manifest of a run that begins now; a record stands for a base that is no one checkpoint."""
     return Manifest(
         kind=kind,
         version=provenance.package_version(),
         code=provenance.code_version(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command_line(),
-        base=model_record(base),
+        base=base if isinstance(base, ModelRecord) else model_record(base),
         tuned=None if tuned is None else model_record(tuned),
         dtype=dtype,
         device=device,

@@ -13,6 +13,7 @@ from audit.attack.summary import attack_summary, print_attack
 from audit.errors import RunFolderError
 from audit.evidence.run import RunFolder, open_run
 from audit.evidence.verify import Verification, verify_run
+from audit.selftest.summary import print_selftest, selftest_summary
 from audit.summary import compare_summary, print_compare
 from audit.terminal import printable
 
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
 def summary_of(path: Path) -> dict[str, Any]:
     """A finished run as one JSON object."""
     run = finished(path)
-    kinds = {"compare": compare_summary, "attack": attack_summary}
+    kinds = {"compare": compare_summary, "attack": attack_summary, "selftest": selftest_summary}
     return kinds.get(run.manifest().kind, _generic_summary)(run)
 
 
 def print_run(path: Path, console: Console) -> None:
     """A finished run for people."""
     run = finished(path)
-    kinds = {"compare": print_compare, "attack": print_attack}
+    kinds = {"compare": print_compare, "attack": print_attack, "selftest": print_selftest}
     kinds.get(run.manifest().kind, _print_generic)(run, console)
 
 

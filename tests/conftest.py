@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads do not help tiny models and slow a busy machine
 
@@ -105,11 +104,9 @@ def organism(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     folder.mkdir(exist_ok=True)
 
     def made(name: str, seed: int = 0) -> Path:
-        from audit.organisms import make
+        from audit.organisms import Shape, make
 
-        base = None if name == "base" else made("base", seed)
-        with FileLock(folder / f"{name}-{seed}.lock"):
-            return make(name, folder, seed, base=base)
+        return make(name, folder, seed, shape=Shape(people=64))
 
     return made
 

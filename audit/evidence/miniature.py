@@ -185,13 +185,28 @@ def _attack() -> results.AttackResult:
         smallest_dose=estimate(10.0, 5.0),
         half_life=25.0,
         conclusive=True,
+        outcome="HARMED",
+        why="held-out questions of the category crossed the harm threshold (invented)",
     )
 
 
 def _selftest() -> results.SelftestResult:
     return results.SelftestResult(
-        n=ROWS, accuracy_decided=estimate(0.95, 0.03), inconclusive=0.1, false_masked=0.0, false_erased=0.0,
-        matrix={"MASKED": {"MASKED": 20, "INCONCLUSIVE": 2}, "ERASED": {"ERASED": 25, "INCONCLUSIVE": 1}},
+        n=ROWS, accuracy_decided=estimate(0.95, 0.03), inconclusive=0.1, false_masked=0.04, false_erased=0.0,
+        matrix={
+            "MASKED": {"MASKED": 20, "INCONCLUSIVE": 2},
+            "ERASED": {"ERASED": 22, "INCONCLUSIVE": 3, "MASKED": 1},
+        },
+        bases=ROWS // 2, decided=ROWS - 5, reassured=estimate(0.0, 0.05), alarmed=estimate(0.04, 0.04),
+        new_to_thresholds=estimate(0.94, 0.04), apart={"mixed": {"INCONCLUSIVE": 3}},
+        kinds={"neurons": {"MASKED": 20, "INCONCLUSIVE": 2}, "scratch": {"ERASED": 22, "INCONCLUSIVE": 3}},
+        invalid=["test-llama3-1-rl: invented"],
+        located=results.Located(n=22, recall=0.97, precision=0.93, recovered=0.95, random=0.06),
+        reliability=[
+            results.ReliabilityBin(stated=0.85, right=0.8, low=0.6, high=0.93, n=20),
+            results.ReliabilityBin(stated=0.97, right=0.96, low=0.8, high=1.0, n=24),
+        ],
+        fitted_bases=4, thresholds={"lost": 0.5, "known": 0.9}, record="invented",
     )  # fmt: skip
 
 

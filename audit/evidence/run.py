@@ -85,7 +85,7 @@ class RunFolder:
     def update_stage(self, stage: str, state: documents.StageState) -> None:
         """Records in the manifest how far a stage came."""
         manifest = self.manifest()
-        stages = {**manifest.stages, stage: state}
+        stages = _in_order({**manifest.stages, stage: state})
         self.write_manifest(manifest.model_copy(update={"stages": stages}))
 
     def forget(self, stage: str) -> None:
@@ -277,3 +277,9 @@ def _validated(model: type[D], found: Any, path: Path) -> D:
 
 def _written_by(found: Any) -> str:
     return str(found.get("version", "unknown")) if isinstance(found, dict) else "unknown"
+
+
+def _in_order(stages: dict[str, documents.StageState]) -> dict[str, documents.StageState]:
+    """The stages as a run goes through them."""
+    order = list(results.RESULTS)
+    return dict(sorted(stages.items(), key=lambda entry: order.index(entry[0])))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from audit.evidence.schema.results import SelftestResult
 from reports.content.parts import absent, claims_table, columns, raw, section
 from reports.ledger import Evidence
-from reports.model import Block, Section, Table, gap_notice, line
-from reports.numbers import estimate, number
-
-WRONG = {
-    "false_masked": "called MASKED, and were not",
-    "false_erased": "called ERASED, and were not: the worst error",
-}
+from reports.model import Block, Line, Section, Source, Table, gap_notice, line
+from reports.numbers import estimate, interval, number
 
 
 def power_section(evidence: Evidence) -> Section:
@@ -33,20 +30,54 @@ def _matrix(evidence: Evidence) -> list[Block]:
     result: SelftestResult | None = evidence.result("selftest")
     if result is None:
         return [absent(evidence, "selftest", "audit power")]
-    verdicts = sorted({word for row in result.matrix.values() for word in row})
-    head = columns(("planted truth", 1.4), *((f"{word}>", 1.0) for word in verdicts))
-    rows = tuple(
-        (line(truth), *(raw(number(found.get(word, 0))) for word in verdicts))
-        for truth, found in sorted(result.matrix.items())
-    )
     source = evidence.source("selftest", "result.json")
-    rates = tuple((line(text), raw(number(getattr(result, name)))) for name, text in WRONG.items())
-    decided = (
-        line("right, of those that were decided, 95 % interval"),
-        raw(estimate(result.accuracy_decided)),
-    )
-    return [
-        Table("Errors", columns(("organisms", 3.0), ("share>", 1.4)), (*rates, decided), source),
-        Table("Planted truth against verdict", head, rows, source),
-        claims_table(evidence, "From the ledger", evidence.of("selftest/")),
+    blocks: list[Block] = [
+        Table("Errors", columns(("verdicts", 3.0), ("share, 95 % interval>", 1.6)), _rates(result), source),
+        _counts("Planted truth against verdict", "planted truth", result.matrix, source),
     ]
+    if result.kinds:
+        blocks.append(_counts("Verdicts by construction", "kind", result.kinds, source))
+    if result.apart:
+        blocks.append(_counts("Outside of accuracy: mixtures, contested", "kind", result.apart, source))
+    if result.reliability:
+        blocks.append(_reliability(result, source))
+    if result.invalid:
+        left_out = (
+            f"{len(result.invalid)} organism(s) failed the check of their construction: they count nowhere."
+        )
+        blocks.append(gap_notice("Left out", line(left_out)))
+    return [*blocks, claims_table(evidence, "From the ledger", evidence.of("selftest/"))]
+
+
+def _rates(result: SelftestResult) -> tuple[tuple[Line, ...], ...]:
+    shares = (
+        ("right, of those that were decided", estimate(result.accuracy_decided)),
+        ("masked or latent called ERASED or UNCHANGED: the worst error", estimate(result.reassured)),
+        ("called MASKED, and were not", estimate(result.alarmed)),
+        ("INCONCLUSIVE", number(result.inconclusive)),
+    )
+    return tuple((line(text), raw(value)) for text, value in shares)
+
+
+def _counts(title: str, rows: str, counts: Mapping[str, Mapping[str, int]], source: Source) -> Table:
+    words = sorted({word for row in counts.values() for word in row})
+    head = columns((rows, 1.4), *((f"{word}>", 1.0) for word in words))
+    cells = tuple(
+        (line(name), *(raw(number(found.get(word, 0))) for word in words))
+        for name, found in sorted(counts.items())
+    )
+    return Table(title, head, cells, source)
+
+
+def _reliability(result: SelftestResult, source: Source) -> Table:
+    head = columns(("stated confidence>", 1.0), ("share right>", 1.0), ("95 % interval", 1.4), ("n>", 0.6))
+    cells = tuple(
+        (
+            raw(number(one.stated)),
+            raw(number(one.right)),
+            raw(interval(one.low, one.high)),
+            raw(number(one.n)),
+        )
+        for one in result.reliability
+    )
+    return Table("Is the stated confidence kept?", head, cells, source)

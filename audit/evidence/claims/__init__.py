@@ -8,6 +8,7 @@ from typing import Any
 from audit.evidence.claims import causal, inside, outside
 from audit.evidence.claims.attack import attack_claims
 from audit.evidence.claims.ledger import Ledger
+from audit.evidence.claims.selftest import selftest_claims
 from audit.evidence.run import RunFolder
 from audit.evidence.schema.documents import Claims, RunKind
 
@@ -17,6 +18,7 @@ INSIDE: dict[str, Callable[[Ledger, Any], None]] = {
     "features": inside.features,
     "switches": causal.switches,
     "bypass": causal.bypass,
+    "relearn": causal.relearn,
 }
 """Sentences of the stages that a run may have left out."""
 
@@ -51,16 +53,6 @@ def train_claims(run: RunFolder) -> Claims:
     return Claims(claims=ledger.claims)
 
 
-def plain_claims(run: RunFolder) -> Claims:
-    """One claim per number or word at the top of each result: for kinds of run without sentences yet."""
-    ledger = Ledger(run)
-    for stage in run.manifest().stages:
-        for name, value in run.result(stage).model_dump(mode="json").items():
-            if isinstance(value, bool | int | float | str):
-                ledger.add(f"{stage}/{name}", stage, f"/{name}", f"{stage}: {name} is {value}.", value)
-    return Claims(claims=ledger.claims)
-
-
 def _said(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value:.4g}"
 
@@ -69,6 +61,6 @@ LEDGERS: dict[RunKind, Callable[[RunFolder], Claims]] = {
     "compare": compare_claims,
     "train": train_claims,
     "attack": attack_claims,
-    "selftest": plain_claims,
+    "selftest": selftest_claims,
 }
 """How the claims of each kind of run follow from its results."""

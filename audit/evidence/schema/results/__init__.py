@@ -44,6 +44,11 @@ from audit.evidence.schema.results.relearn import (
     RelearnDose,
     RelearnResult,
 )
+from audit.evidence.schema.results.selftest import (
+    Located,
+    ReliabilityBin,
+    SelftestResult,
+)
 from audit.evidence.schema.results.switches import (
     BehaviourSwitches,
     KindSearch,
@@ -52,7 +57,6 @@ from audit.evidence.schema.results.switches import (
 )
 from audit.evidence.schema.results.training import (
     AttackResult,
-    SelftestResult,
     TrainResult,
 )
 from audit.evidence.schema.results.verdict import (
@@ -116,11 +120,13 @@ __all__ = [
     "HookFeatures",
     "KindSearch",
     "LadderEvidence",
+    "Located",
     "NoiseFloor",
     "PreflightResult",
     "ProbeCell",
     "RelearnDose",
     "RelearnResult",
+    "ReliabilityBin",
     "SelftestResult",
     "SilencedLatent",
     "SuiteElicitation",

@@ -1,4 +1,4 @@
-"""Results on how models are made and broken: the stages `train`, `attack` and `selftest`."""
+"""Results on how models are made and broken: the stages `train` and `attack`."""
 
 from __future__ import annotations
 
@@ -106,14 +106,3 @@ class AttackResult(Document):
     """Spearman's correlation of initial probability and steps until learnt, over at least five items."""
     candidates: list[CandidateItem] = Field(default_factory=list)
     """All questions that could have been attacked, ascending by initial probability."""
-
-
-class SelftestResult(Document):
-    """Result of the stage `selftest`: the tool's own error rates on planted truth."""
-
-    n: int
-    accuracy_decided: Estimate
-    inconclusive: float
-    false_masked: float
-    false_erased: float
-    matrix: dict[str, dict[str, int]]
