@@ -6,10 +6,10 @@ import typer
 
 from audit.attack.config import AttackConfig
 from audit.commands.shared import guarded, print_json
-from audit.train.compare_methods import MethodsConfig
 from audit.options import command_of
 from audit.terminal import TerminalProgress, output_console
 from audit.train.commands import MethodCommands
+from audit.train.compare_methods import MethodsConfig
 
 train_app = typer.Typer(
     cls=MethodCommands, help="Make a tuned model from a base, with a record of how.", no_args_is_help=True
