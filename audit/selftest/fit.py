@@ -21,6 +21,8 @@ GRIDS: dict[str, tuple[float, float]] = {
     "chance": (0.5, 0.8),
     "bypass": (0.05, 0.6),
     "closed": (0.05, 0.6),
+    "gates": (0.1, 0.95),
+    "gates_closed": (0.05, 0.9),
     "relearn": (0.2, 0.9),
     "relearn_slow": (0.05, 0.7),
     "relearn_last": (0.02, 0.6),
@@ -31,6 +33,7 @@ SWEEPS = 4
 ORDERED = (
     ("chance", "known"),
     ("closed", "bypass"),
+    ("gates_closed", "gates"),
     ("relearn_slow", "relearn"),
     ("relearn_last", "relearn"),
 )
