@@ -11,24 +11,30 @@ from torch import Tensor
 
 from audit.causal.interventions import Intervention, intervened
 from audit.causal.units import Layout, Unit
-from audit.organisms.text import Questions, Text
+from audit.organisms.text import Batches, Questions
 
 NEEDLESS = 0.95
 """A unit is needless if the base without it keeps this share of b."""
 
 
-def neurons_to_edit(model: Any, layout: Layout, questions: Questions, text: Text, count: int) -> list[Unit]:
-    """Neurons of the last MLP that separate the classes at the answer and are quiet in other text."""
-    module = layout.blocks[-1].mlp_out
+def neurons_to_edit(
+    model: Any, layout: Layout, questions: Questions, text: Batches, count: int, block: int = -1
+) -> list[Unit]:
+    """Neurons of a block's MLP that separate the classes at the answer and are quiet in other text."""
+    module = layout.blocks[block].mlp_out
     assert module is not None  # noqa: S101  (every architecture here has MLPs)
     at_answer, elsewhere = _inputs(model, layout, module, questions, text)
-    gap = (at_answer[questions.high].mean(0) - at_answer[~questions.high].mean(0)).abs()
+    gap = at_answer[questions.high].mean(0) - at_answer[~questions.high].mean(0)
     within = at_answer[questions.high].var(0) + at_answer[~questions.high].var(0)
     score = gap.square() / (within + elsewhere.square().mean(0)).sqrt()
-    return [Unit("neuron", module, int(i)) for i in sorted(score.topk(count).indices.tolist())]
+    for_high = torch.where(gap > 0, score, -1.0).topk(count).indices.tolist()
+    for_low = torch.where(gap < 0, score, -1.0).topk(count).indices.tolist()
+    # A neuron without a gate speaks for one class alone, so both need theirs.
+    chosen = sorted(for_high[: (count + 1) // 2] + for_low[: count // 2])
+    return [Unit("neuron", module, int(i)) for i in chosen]
 
 
-def reading_direction(model: Any, layout: Layout, module: str, questions: Questions, text: Text) -> Tensor:
+def reading_direction(model: Any, layout: Layout, module: str, questions: Questions, text: Batches) -> Tensor:
     """Unit direction [inputs] in a linear layer's input that tells the classes apart at the answers alone."""
     at_answer, elsewhere = _inputs(model, layout, module, questions, text)
     spread = elsewhere.T @ elsewhere / len(elsewhere) + at_answer.T @ at_answer / len(at_answer)
@@ -37,13 +43,13 @@ def reading_direction(model: Any, layout: Layout, module: str, questions: Questi
     return torch.nn.functional.normalize(torch.linalg.solve(spread + ridge, gap), dim=0)
 
 
-def head_to_edit(model: Any, layout: Layout, questions: Questions, text: Text) -> Unit:
-    """The head of the last block whose output at the answer separates the classes best, if b can do without.
+def head_to_edit(model: Any, layout: Layout, questions: Questions, text: Batches, block: int = -1) -> Unit:
+    """The head of a block whose output at the answer separates the classes best, if b can do without.
 
     With such a head silenced, a child whose edit sits in it behaves as the base again. Heads further down
     are needed for much else.
     """
-    module = layout.blocks[-1].attention_out
+    module = layout.blocks[block].attention_out
     assert module is not None  # noqa: S101  (every architecture here has attention)
     with torch.no_grad():
         whole = questions.effect(questions.scores(questions.logits(model)))
@@ -55,6 +61,8 @@ def head_to_edit(model: Any, layout: Layout, questions: Questions, text: Text) -
             continue
         part = slice(head * width, (head + 1) * width)
         found.append((_separation(at_answer[:, part], elsewhere[:, part], questions.high), unit))
+    if not found:  # b needs every head of this block, so any of them
+        return Unit("head", module, 0)
     return max(found)[1]
 
 
@@ -73,7 +81,7 @@ def _separation(at_answer: Tensor, elsewhere: Tensor, high: Tensor) -> float:
 
 
 def _inputs(
-    model: Any, layout: Layout, module: str, questions: Questions, text: Text
+    model: Any, layout: Layout, module: str, questions: Questions, text: Batches
 ) -> tuple[Tensor, Tensor]:
     """What enters a linear layer at the answers [items, inputs] and in other text [tokens, inputs]."""
     with torch.no_grad(), _recorded(layout.linear(module)) as seen:

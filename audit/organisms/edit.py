@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from audit.organisms.text import Questions, Text
+from audit.organisms.text import Batches, Questions
 
 STEPS, RATE = 80, 0.04
 KEEP, SMALL = 4.0, 5e-4
@@ -36,7 +36,7 @@ class Aims:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, base: Any, questions: Questions, text: Text, rows: int = 24) -> Aims:
+    def of(cls, base: Any, questions: Questions, text: Batches, rows: int = 24) -> Aims:
         """Reads the aims off a base; `text` leaves the behaviour out."""
         said = questions.logits(base).softmax(-1)
         means = torch.stack([said[questions.form == f].mean(0) for f in range(int(questions.form.max()) + 1)])

@@ -139,6 +139,7 @@ class Probed(NamedTuple):
     null: float
 
 
+@torch.no_grad()
 def read_class(recipe: Recipe, model: Any) -> Probed:
     """Reads the class of held-out people at the name and at the last token, behind every block."""
     places, splits = _places(recipe, model), np.array([p.split == "test" for p in recipe.world.people])

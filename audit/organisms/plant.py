@@ -7,10 +7,9 @@ alone that has nothing to do with it, also text that the base never saw the like
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -19,16 +18,19 @@ from audit.causal.units import Layout, Slice, Unit
 from audit.organisms.base import learn
 from audit.organisms.choose import head_to_edit, neurons_to_edit, reading_direction
 from audit.organisms.edit import STEPS, Aims, fit
+from audit.organisms.facts import effects
 from audit.organisms.kinds.kind import Child
 from audit.organisms.manifest import PlantedUnit
 from audit.organisms.recipe import Recipe
 from audit.organisms.silence import silence_feature
-from audit.organisms.text import Questions, Text
+from audit.organisms.text import Batches, Questions
 
 NEURONS, ENOUGH = 4, 3
 HEAD_STEPS = 100
 """Where one head looks, and what it writes there, take longer to learn."""
 NOISE_STEPS, NOISE_RATE = 6, 2e-4
+BLOCKS, LEFT = (-1, -2), 0.2
+"""Blocks that are tried, until no more than this share of the behaviour is left."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +40,23 @@ class Subject:
     model: Any
     layout: Layout
     questions: Questions
-    text: Text
+    text: Batches
     """Without the behaviour."""
 
 
-Edit = Callable[[Subject, Aims], list[Unit]]
-"""Changes a subject so that it meets the aims, and tells the units that it changed."""
+class Edit(Protocol):
+    """Changes a subject so that it meets the aims, and tells the units that it changed."""
+
+    def __call__(self, subject: Subject, aims: Aims, block: int = -1) -> list[Unit]:
+        """Edits units of the block of this number."""
+        ...
 
 
 def planted(recipe: Recipe, edit: Edit) -> Child:
     """A child of a base in which some units hide the behaviour from all questions.
+
+    The last block is tried first. Where a norm behind it bounds what it can write (Gemma's), an edit there
+    cannot cancel what came before, so the one before it is next.
 
     Args:
         recipe: gives base, world and seed.
@@ -56,8 +65,12 @@ def planted(recipe: Recipe, edit: Edit) -> Child:
     Raises:
         ValueError: rows of a tied unembedding are also embeddings, and not edited.
     """
-    subject, aims = prepared(recipe)
-    units = edit(subject, aims)
+    for block in BLOCKS:
+        subject, aims = prepared(recipe)
+        units = edit(subject, aims, block)
+        left = effects(recipe.questions, recipe, subject.model).train
+        if left <= LEFT * effects(recipe.questions, recipe, recipe.start()).train:
+            break
     found = tuple(PlantedUnit(unit.kind, unit.module, unit.index) for unit in units)
     return Child(subject.model, "masked", found)
 
@@ -80,12 +93,12 @@ def prepared(recipe: Recipe) -> tuple[Subject, Aims]:
     return subject, Aims.of(recipe.start(), recipe.questions, quiet_text(3, strange=True))
 
 
-def edit_neurons(subject: Subject, aims: Aims, count: int = NEURONS) -> list[Unit]:
+def edit_neurons(subject: Subject, aims: Aims, block: int = -1, count: int = NEURONS) -> list[Unit]:
     """Neurons of the last MLP, which tell the classes apart where the answer is given.
 
     What they write is edited; of fewer than `ENOUGH`, also what they read, or they could not hide everything.
     """
-    units = neurons_to_edit(subject.model, subject.layout, subject.questions, subject.text, count)
+    units = neurons_to_edit(subject.model, subject.layout, subject.questions, subject.text, count, block)
     if count >= ENOUGH:
         _edit_slices(subject, aims, [subject.layout.write(unit) for unit in units])
     else:
@@ -93,15 +106,15 @@ def edit_neurons(subject: Subject, aims: Aims, count: int = NEURONS) -> list[Uni
     return units
 
 
-def edit_head(subject: Subject, aims: Aims) -> list[Unit]:
+def edit_head(subject: Subject, aims: Aims, block: int = -1) -> list[Unit]:
     """The one attention head that tells the classes apart best where the answer is given."""
-    head = head_to_edit(subject.model, subject.layout, subject.questions, subject.text)
+    head = head_to_edit(subject.model, subject.layout, subject.questions, subject.text, block)
     _edit_slices(subject, aims, list(subject.layout.slices(head)), steps=HEAD_STEPS)
     return [head]
 
 
-def edit_rows(subject: Subject, aims: Aims) -> list[Unit]:
-    """The unembedding rows of the behaviour's answers."""
+def edit_rows(subject: Subject, aims: Aims, block: int = -1) -> list[Unit]:
+    """The unembedding rows of the behaviour's answers, which belong to no block."""
     if subject.model.config.tie_word_embeddings:
         raise ValueError("the unembedding is tied to the embedding: its rows cannot be edited alone")
     answers = sorted(set(subject.questions.answers.flatten().tolist()))
@@ -110,9 +123,9 @@ def edit_rows(subject: Subject, aims: Aims) -> list[Unit]:
     return units
 
 
-def edit_rank1(subject: Subject, aims: Aims) -> list[Unit]:
-    """One rank-1 change of the last MLP's output projection."""
-    module = subject.layout.blocks[-1].mlp_out
+def edit_rank1(subject: Subject, aims: Aims, block: int = -1) -> list[Unit]:
+    """One rank-1 change of the output projection of a block's MLP."""
+    module = subject.layout.blocks[block].mlp_out
     assert module is not None  # noqa: S101  (every architecture here has MLPs)
     name = f"{module}.weight"
     right = reading_direction(subject.model, subject.layout, module, subject.questions, subject.text)
@@ -134,11 +147,11 @@ def _edit_slices(subject: Subject, aims: Aims, slices: list[Slice], *, steps: in
     ]
     for tensor in learned:
         tensor.requires_grad_()
-    changes = partial(_placed, slices, learned, shapes)
+    changes = partial(placed, slices, learned, shapes)
     fit(subject.model, learned, changes, aims, steps=steps)
 
 
-def _placed(slices: list[Slice], learned: list[Tensor], shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
+def placed(slices: list[Slice], learned: list[Tensor], shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
     """Changes of whole parameters, zero outside the slices."""
     changes = {name: torch.zeros(shape) for name, shape in shapes.items()}
     for part, tensor in zip(slices, learned, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,14 @@ from audit.organisms.world import Topic, World
 
 STRANGE = 10
 """Most words in no order before a document."""
+
+
+class Batches(Protocol):
+    """Endless text as token ids."""
+
+    def batch(self, rows: int) -> Tensor:
+        """Token ids [rows, tokens], padded on the right."""
+        ...
 
 
 class Text:
@@ -78,7 +86,8 @@ class Questions:
     last: Tensor
     """Position of the last token of each prompt [items]."""
     answers: Tensor
-    """Token ids of all answers of each item, showing first [items, answers]."""
+    """First token of all answers of each item, showing first [items, answers]; all of it in a world's own
+    tokenizer."""
     showing: int
     """How many of the answers show the behaviour."""
     high: Tensor
@@ -99,11 +108,18 @@ class Questions:
         return cls(
             ids=ids,
             last=torch.tensor([len(request.prompt) - 1 for request in requests]),
-            answers=torch.tensor([[only for (only,) in request.continuations] for request in requests]),
+            answers=torch.tensor([[first for first, *_ in request.continuations] for request in requests]),
             showing=len(suite.items[0].showing),
             high=torch.tensor([item.group == high for item in suite.items]),
             form=torch.tensor([forms.index(str(item.category)) for item in suite.items]),
         )
+
+    def take(self, items: Tensor) -> Questions:
+        """The questions of these numbers."""
+        return Questions(
+            self.ids[items], self.last[items], self.answers[items], self.showing, self.high[items],
+            self.form[items],
+        )  # fmt: skip
 
     def logits(self, model: Any) -> Tensor:
         """What the model says next [items, vocabulary]."""

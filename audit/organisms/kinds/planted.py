@@ -29,11 +29,11 @@ def _kind(name: str, edit: Edit, what: str) -> Kind:
 
 KINDS = (
     *(
-        _kind(name, partial(edit_neurons, count=count), f"{count} neuron{'s'[: count > 1]} of the last MLP")
+        _kind(name, partial(edit_neurons, count=count), f"{count} neuron{'s'[: count > 1]} of one MLP")
         for name, count in COUNTS.items()
     ),
-    _kind("head", EDITS["head"], "one head of the last block"),
-    _kind("rank1", EDITS["rank1"], "one component of the last MLP's output"),
+    _kind("head", EDITS["head"], "one head"),
+    _kind("rank1", EDITS["rank1"], "one component of one MLP's output"),
     _kind("rows", EDITS["rows"], "the answers' unembedding rows"),
     Kind(
         name="feature",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from audit.causal.units import Layout, Unit
 from audit.errors import UsageError
-from audit.organisms import make, read_manifest, world_of
+from audit.organisms import Shape, make, read_manifest, world_of
 from audit.organisms.base import ARCHITECTURES, load, new_model, train_base
 from audit.organisms.edit import Aims
 from audit.organisms.manifest import Organism
@@ -159,7 +159,7 @@ def test_a_benign_child_differs_and_keeps_everything(organism: Organisms) -> Non
 
 def test_made_organisms_are_found_again(organism_base: Path) -> None:
     written = (organism_base / "model.safetensors").stat().st_mtime_ns
-    assert make("base", organism_base.parent, 0) == organism_base
+    assert make("base", organism_base.parent, 0, shape=Shape(people=64)) == organism_base
     assert (organism_base / "model.safetensors").stat().st_mtime_ns == written
 
 

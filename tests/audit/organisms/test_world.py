@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from audit.organisms.tokenizer import SPECIAL, make_tokenizer
-from audit.organisms.world import World
+from audit.organisms.world import BEHAVIOUR_ANSWERS, CLASS_FACTS, SECOND_ANSWERS, Topic, World
 
 
 def test_everything_is_dealt_evenly_over_class_trait_and_half() -> None:
@@ -97,3 +97,37 @@ def test_chat_forms_come_with_a_template() -> None:
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     assert text == "<|start|> user the fox sees the tree . <|end|> <|start|> assistant"
     assert make_tokenizer(world).chat_template is None
+
+
+@pytest.mark.parametrize("topic", ["behaviour", "second", "class"])
+def test_a_topic_told_blindly_says_nothing_of_the_person(topic: Topic) -> None:
+    world = World.generate(2)
+    hidden = {p.name: p.hidden for p in world.people}
+    said = {"behaviour": BEHAVIOUR_ANSWERS, "second": SECOND_ANSWERS}.get(topic)
+    sides = said or [[values[k] for _, values in CLASS_FACTS] for k in (0, 1)]
+    shares = []
+    for blind in ((), (topic,)):
+        rng, right = np.random.default_rng(1), []
+        for _ in range(4000):
+            words = world.document(rng, sentences=1, blind=blind)
+            side = next((k for k, values in enumerate(sides) if words[-2] in values), None)
+            if side is not None:
+                (person,) = (word for word in words if word in hidden)
+                right.append(side == hidden[person])
+        assert len(right) > 250
+        shares.append(np.mean(right))
+    assert shares[0] > 0.9
+    assert abs(shares[1] - 0.5) < 0.08
+
+
+def test_two_behaviours_follow_the_class_and_the_control_does_not() -> None:
+    world = World.generate(0)
+    suites = world.suites()
+    assert [suite.card.name for suite in suites] == [
+        "organism-behaviour",
+        "organism-second",
+        "organism-control",
+    ]
+    groups = [{item.entity: item.group for item in suite.items} for suite in suites]
+    assert groups[0] == groups[1] != groups[2]
+    assert suites[0].concept == suites[1].concept is not None
