@@ -19,8 +19,10 @@ from sae.dictionaries.weights import Weights
 from sae.errors import DictionaryError
 
 TINY = 1e-12
-ENCODER_NORM, DECODER_NORM = 0.3, 0.1
-"""Norms of a latent's rows over all streams when training starts."""
+ENCODER_NORM, DECODER_NORM, SHARED_DECODER_NORM = 0.3, 0.1, 0.3
+"""Norms of a latent's rows over all streams when training starts. Longer decoders leave fewer latents of a
+single-model SAE dead; a crosscoder's have to start short, so that those of one model only can shrink in the
+other."""
 
 
 class Normal(NamedTuple):
@@ -61,7 +63,8 @@ class Coder(nn.Module):
         rows = torch.randn(config.latents, 1, width, generator=generator)
         rows = (rows / rows.norm(dim=-1, keepdim=True) / models**0.5).repeat(1, models, 1)
         self.encoder_FMD = nn.Parameter(rows.clone() * ENCODER_NORM)
-        self.decoder_FMD = nn.Parameter(rows.clone() * DECODER_NORM)
+        norm = SHARED_DECODER_NORM if config.kind == "shared" else DECODER_NORM
+        self.decoder_FMD = nn.Parameter(rows.clone() * norm)
         self.bias_F = nn.Parameter(torch.zeros(config.latents))
         self.bias_MD = nn.Parameter(torch.zeros(models, width))
         learnt = torch.zeros(config.latents if config.activation == "jumprelu" else 0)

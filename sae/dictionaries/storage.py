@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -43,7 +44,7 @@ def save(dictionary: AnyDictionary, folder: Path) -> None:
     files = _files(dictionary)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        packed = {name: tensor.detach().cpu().contiguous() for name, tensor in files.tensors.items()}
+        packed = {name: _alone(tensor) for name, tensor in files.tensors.items()}
         _whole(folder / WEIGHTS, lambda path: save_file(packed, path))
         text = json.dumps(files.config, indent=1)
         _whole(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
@@ -100,6 +101,11 @@ def _files(dictionary: AnyDictionary) -> _Files:
     if isinstance(dictionary, PairedCoder):
         return _own_files(dictionary, dictionary.architecture)
     return _own_files(dictionary, "jumprelu" if dictionary.k is None else "topk")
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    """In memory of its own, as a safetensors file wants every tensor."""
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
 def _foreign_files(dictionary: ForeignSAE) -> _Files:
