@@ -1,12 +1,12 @@
 """From text to a trained SAE, without a disk in between: ours against SAELens's runner, on one tiny model.
 
-The model is random, eight blocks of width 128; the text is random tokens from a small Markov chain, in
-contexts of 128. SAELens's runner reads every context once. Ours reads both sides of a pair (here the same
-model twice) and trains on both, so it is given half the contexts: passes of the model, activations, width, k,
-steps and learning rate schedule are equal, and so is about what the shuffling buffers hold. Each runs whole,
-in turn; the time includes everything but the making of the model.
+The model is random, four blocks of width 128, read after the second; the text is random tokens from a small
+Markov chain, in contexts of 128. SAELens's runner reads every context once. Ours reads both sides of a pair
+(here the same model twice) and trains on both, so it is given half the contexts: passes of the model,
+activations, width, k, steps and learning rate schedule are equal, and so is about what the shuffling buffers
+hold. Each runs whole, in turn; the time includes everything but the making of the model.
 
-Run: python benchmarks/streaming.py [--steps 200] [--latents 2048] [--k 32] [--repeats 3] [--threads 1]
+Run: python benchmarks/streaming.py [--steps 200] [--latents 8192] [--k 32] [--repeats 3] [--threads 1]
 [--clock wall|cpu]
 """
 
@@ -31,7 +31,7 @@ from sae.dictionaries import DictionaryConfig, train_dictionary
 from sae.harvest import harvest
 from sae.types import Document
 
-LAYER, CONTEXT, BATCH, VOCABULARY = 4, 128, 512, 4096
+LAYER, CONTEXT, BATCH, VOCABULARY = 1, 128, 512, 4096
 BUFFERED = 64
 """Contexts that the buffers hold."""
 
@@ -51,7 +51,7 @@ class OneModel:
 def tiny_model() -> Any:
     """Random weights."""
     torch.manual_seed(0)
-    shape = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 8, "vocab_size": VOCABULARY}
+    shape = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 4, "vocab_size": VOCABULARY}
     config = LlamaConfig(num_attention_heads=4, num_key_value_heads=4, **shape)
     return AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
 
@@ -146,7 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    for name, default in (("steps", 200), ("latents", 2048), ("k", 32), ("repeats", 3), ("threads", 1)):
+    for name, default in (("steps", 200), ("latents", 8192), ("k", 32), ("repeats", 3), ("threads", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     chosen = parser.parse_args()

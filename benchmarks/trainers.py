@@ -6,7 +6,7 @@ a busy machine slows all alike; ratios are medians over turns. The floor is the 
 nothing else: no trainer that computes every pre-activation can be faster.
 
 Run: python benchmarks/trainers.py [--rivals FOLDER] [--tokens 12000] [--layer 15] [--steps 300]
-[--latents 4096] [--k 32] [--threads 1] [--clock wall|cpu] [--synthetic] [--lr RATE]. Rivals that are not
+[--latents 4096] [--k 32] [--threads 1] [--clock wall|cpu] [--synthetic] [--stored FILE] [--lr RATE]. Rivals that are not
 installed are left out, and it says so. Sparsify and dictionary_learning ask for old versions of what this
 project needs new; so put them, without what they ask for, into a folder of their own:
 
@@ -25,10 +25,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from dictionaries import Data, embedded, race, rate, synthetic
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sae.dictionaries import DictionaryConfig
@@ -232,6 +234,16 @@ def contestants(data: Data, config: DictionaryConfig, lr: float | None) -> dict[
     return found | {"floor": Floor(Setting(data, config, normal))}
 
 
+def activations(chosen: argparse.Namespace) -> Tensor:
+    """x_NMD as asked for: planted, stored by an earlier run, or harvested."""
+    if chosen.stored and chosen.stored.is_file():
+        return load_file(chosen.stored)["x_NMD"]
+    x = synthetic(chosen.tokens) if chosen.synthetic else embedded(chosen.tokens, chosen.layer)
+    if chosen.stored:
+        save_file({"x_NMD": x.contiguous()}, chosen.stored)
+    return x
+
+
 def measured(contestant: Contestant, x: Tensor) -> str:
     """FVE, L0 and dead share of raw activations [N, D]."""
     with torch.no_grad():
@@ -268,13 +280,14 @@ def main() -> None:
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--synthetic", action="store_true", help="planted activations, no model")
     parser.add_argument("--rivals", help="folder of packages that are not installed here")
+    parser.add_argument("--stored", type=Path, help="safetensors file of the activations; made if missing")
     parser.add_argument("--lr", type=float, help="one peak learning rate for all")
     chosen = parser.parse_args()
     if chosen.rivals:
         sys.path.append(chosen.rivals)
     os.environ["SPARSIFY_DISABLE_TRITON"] = "1"  # its kernels want a GPU
     torch.set_num_threads(chosen.threads)
-    x = synthetic(chosen.tokens) if chosen.synthetic else embedded(chosen.tokens, chosen.layer)
+    x = activations(chosen)
     x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))]
     data = Data(x[len(x) // 8 :], x[: len(x) // 8])
     config = DictionaryConfig(
