@@ -6,9 +6,9 @@ a busy machine slows all alike; ratios are medians over turns. The floor is the 
 nothing else: no trainer that computes every pre-activation can be faster.
 
 Run: python benchmarks/trainers.py [--rivals FOLDER] [--tokens 12000] [--layer 15] [--steps 300]
-[--latents 4096] [--k 32] [--threads 1] [--clock wall|cpu] [--synthetic] [--stored FILE] [--lr RATE]. Rivals that are not
-installed are left out, and it says so. Sparsify and dictionary_learning ask for old versions of what this
-project needs new; so put them, without what they ask for, into a folder of their own:
+[--latents 4096] [--k 32] [--threads 1] [--clock wall|cpu] [--synthetic] [--stored FILE] [--lr RATE]. Rivals
+that are not installed are left out, and it says so. Sparsify and dictionary_learning ask for old versions of
+what this project needs new; so put them, without what they ask for, into a folder of their own:
 
     pip install --target FOLDER --no-deps eai-sparsify dictionary-learning natsort schedulefree einops \\
         simple-parsing docstring-parser

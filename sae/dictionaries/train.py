@@ -173,8 +173,9 @@ class Training:
         return min(1.0, up, down)
 
     def _identity(self) -> dict[str, Any]:
-        """What must be equal to go on: how many parts a batch is cut into, not how many processes do it."""
-        return self.config.to_dict() | {"accumulate": self.config.accumulate * self.ranks.processes}
+        """What must be equal to go on: how many parts a batch is cut into, not who computes them or where."""
+        parts = self.config.accumulate * self.ranks.processes
+        return self.config.to_dict() | {"accumulate": parts, "device": None}
 
     def _check_share(self) -> None:
         cut = self.ranks.processes * self.config.accumulate * self.config.sides
