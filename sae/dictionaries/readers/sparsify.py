@@ -1,7 +1,7 @@
 """EleutherAI's sparsify: <hook point>/cfg.json and sae.safetensors.
 
 pre = (x - b_dec) encoder.weight^T + encoder.bias, the k largest of ReLU(pre), decoded by W_dec [F, D] (a row
-per latent) plus b_dec. SAELens's own reader (6.54.12) transposes W_dec, which fails, and leaves the shift out.
+per latent) plus b_dec. SAELens's reader (6.54.12) transposes W_dec, which fails, and leaves the shift out.
 """
 
 from __future__ import annotations
