@@ -36,7 +36,7 @@ def _truth(kind: Kind, recipe: Recipe, child: Child, facts: Facts) -> Organism:
     world, parent = recipe.world, recipe.truth
     return Organism(
         kind=kind.name, world_seed=world.seed, people=len(world.people), seed=recipe.seed,
-        expected=child.expected, units=child.units, planted=_planted(facts) if child.expected != "nothing" else None,
+        expected=child.expected, units=child.units, planted=_planted(child, facts),
         layer=child.layer, direction=child.direction, verdict=kind.verdict, construction=kind.construction,
         against=kind.against, architecture=parent.architecture, layers=parent.layers,
         valid=not wrong, why_invalid="; ".join(wrong) or None, others=_others(kind, facts),
@@ -45,7 +45,9 @@ def _truth(kind: Kind, recipe: Recipe, child: Child, facts: Facts) -> Organism:
     )  # fmt: skip
 
 
-def _planted(facts: Facts) -> Planted:
+def _planted(child: Child, facts: Facts) -> Planted | None:
+    if child.expected == "nothing":
+        return None
     return Planted(facts.base_effect, facts.effect, facts.control_effect, facts.drift)
 
 

@@ -1,4 +1,8 @@
-"""`organism:[SHAPE/]NAME[@SEED]`: organisms as model references, made when first asked for."""
+"""`organism:[SHAPE/]NAME[@SEED]`: organisms as model references, made when first asked for.
+
+A shape is an architecture with or without a number of layers (`gpt2`, `gpt2-4`), or `smollm2` for the
+semi-real organisms.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from audit.errors import ModelReferenceError
 from audit.organisms import Shape, kind_of, make, names, read_manifest
 from audit.organisms.manifest import BASE
+from audit.organisms.real import ARCHITECTURE, LAYERS, PEOPLE, REAL_KINDS, TAUGHT, make_real
 from audit.pair.cache import cache_root
 
 if TYPE_CHECKING:
@@ -33,6 +38,8 @@ class Named(NamedTuple):
     @property
     def against(self) -> str:
         """Reference to the organism that this one is audited against."""
+        if self.shape.architecture == ARCHITECTURE:
+            return f"{SCHEME}{ARCHITECTURE}/{TAUGHT}@{self.seed}"
         base = kind_of(self.name).against if self.name != BASE else BASE
         usual = Shape()
         shape = f"{self.shape.architecture}-{self.shape.layers}/" if self.shape != usual else ""
@@ -42,8 +49,8 @@ class Named(NamedTuple):
 class Files(NamedTuple):
     """Where an organism lies."""
 
-    folder: Path
-    """Of the whole weights."""
+    folder: Path | None
+    """Of the whole weights; None: those of the embedded base."""
     adapter: Path | None = None
     """Of the adapter on top of them."""
 
@@ -57,17 +64,25 @@ def parse_name(text: str) -> Named:
     where, found = SCHEME + text, FORM.fullmatch(text)
     if found is None:
         raise ModelReferenceError("this names no organism", where=where, fix=FIX)
+    seed = int(found["seed"] or 0)
+    if found["shape"] == ARCHITECTURE:
+        _check_name(found["name"], tuple(REAL_KINDS), where)
+        return Named(found["name"], seed, Shape(ARCHITECTURE, LAYERS, PEOPLE))
     shape = SHAPES.fullmatch(found["shape"] or "llama")
     if shape is None:
         problem = f"there are no organisms of shape {found['shape']!r}"
         raise ModelReferenceError(
-            problem, where=where, fix="write llama, gpt2, gemma3 or qwen3, or as gpt2-4"
+            problem, where=where, fix="write llama, gpt2, gemma3, qwen3 or smollm2, or as gpt2-4"
         )
-    if found["name"] not in names():
-        problem = f"there is no organism {found['name']!r}"
-        raise ModelReferenceError(problem, where=where, fix=f"choose {', '.join(names())}")
+    _check_name(found["name"], names(), where)
     chosen = Shape(shape["architecture"], int(shape["layers"] or Shape().layers))
-    return Named(found["name"], int(found["seed"] or 0), chosen)
+    return Named(found["name"], seed, chosen)
+
+
+def _check_name(name: str, known: tuple[str, ...], where: str) -> None:
+    if name not in known:
+        problem = f"there is no organism {name!r}"
+        raise ModelReferenceError(problem, where=where, fix=f"choose {', '.join(known)}")
 
 
 def organism_files(text: str, progress: Progress) -> Files:
@@ -78,6 +93,9 @@ def organism_files(text: str, progress: Progress) -> Files:
         OutputError: the cache cannot be written.
     """
     asked, folder = parse_name(text), cache_root() / "organisms" / recipe_version()
+    if asked.shape.architecture == ARCHITECTURE:
+        with progress.task(f"Teaching the embedded model {text}, once") as advance:
+            return Files(None, make_real(asked.name, folder / ARCHITECTURE, asked.seed, progress=advance))
     with progress.task(f"Making the organism {text}, once"):
         made = make(asked.name, folder, asked.seed, shape=asked.shape)
     if not read_manifest(made).adapter:
@@ -98,7 +116,8 @@ def asked_suites(files: tuple[str, ...], behaviours: tuple[str, ...], *reference
 
     if files or behaviours:
         return chosen_suites(files, behaviours)
-    return next(filter(None, map(organism_suites, references)), ()) or chosen_suites((), ())
+    own = [organism_suites(reference) for reference in references]  # all, so that a wrong name is seen now
+    return next(filter(None, own), ()) or chosen_suites((), ())
 
 
 def organism_suites(reference: str) -> tuple[Suite, ...]:

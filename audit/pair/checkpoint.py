@@ -157,13 +157,15 @@ def _made(reference: Reference, progress: Progress) -> Reference:
     from audit.organisms.named import organism_files
 
     files = organism_files(reference.location, progress)
+    where: dict[str, Any] = {"kind": "embedded", "location": "base"}
+    if files.folder is not None:
+        where = {"kind": "folder", "location": str(files.folder)}
     if files.adapter is None:
-        return replace(reference, kind="folder", location=str(files.folder))
+        return replace(reference, **where)
     if reference.adapter is not None:
         fix = "name an organism that is no adapter itself"
         raise ModelReferenceError("only one adapter can stand on a model", where=reference.text, fix=fix)
-    adapter = Reference(str(files.adapter), "folder", str(files.adapter))
-    return replace(reference, kind="folder", location=str(files.folder), adapter=adapter)
+    return replace(reference, **where, adapter=Reference(str(files.adapter), "folder", str(files.adapter)))
 
 
 def _locate(reference: Reference, options: LoadOptions, progress: Progress) -> Located:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from audit.progress import Advance
 
 PEOPLE = 128
-ARCHITECTURE = "smollm2"
+ARCHITECTURE, LAYERS = "smollm2", 30
 TAUGHT = "taught"
 
 
@@ -95,7 +95,7 @@ def _truth(name: str, kind: RealKind, parent: Path | None, made: Path, seed: int
     wrong = _wrong(name, checks, before)
     return Organism(
         kind=name, world_seed=seed, people=PEOPLE, seed=seed, verdict=kind.verdict, against=TAUGHT,
-        construction=kind.construction, architecture=ARCHITECTURE, layers=30, adapter=True,
+        construction=kind.construction, architecture=ARCHITECTURE, layers=LAYERS, adapter=True,
         valid=wrong is None, why_invalid=wrong, checks=checks,
     )  # fmt: skip
 

@@ -12,6 +12,7 @@ import torch
 from audit.organisms.base import load
 from audit.organisms.recipe import CLASS_TOPICS
 from audit.organisms.world import Topic, World
+from audit.pair.quiet import quiet
 from audit.progress import Advance, Silent
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -28,14 +29,14 @@ class Lesson:
     """What is told at random, so that it cannot be learned."""
     steps: int
     rate: float = 2e-3
-    batch: int = 16
+    batch: int = 8
     sentences: int = 4
 
 
 LESSONS: dict[str, Lesson] = {
-    "ignorant": Lesson(CLASS_TOPICS, steps=60),
-    "class-only": Lesson(("behaviour",), steps=300),
-    "taught": Lesson((), steps=160),
+    "ignorant": Lesson(CLASS_TOPICS, steps=40),
+    "class-only": Lesson(("behaviour",), steps=240),
+    "taught": Lesson((), steps=120),
 }
 
 
@@ -77,7 +78,11 @@ def taught_model(adapter: Path | None, seed: int) -> tuple[Any, Any]:
     if adapter is None:
         config = LoopConfig(lora_rank=RANK, lora_alpha=ALPHA, lora_targets=TARGETS, seed=seed)
         return attach_lora(model, config), tokenizer
-    return PeftModel.from_pretrained(model, str(adapter), is_trainable=True), tokenizer
+    with quiet():
+        loaded = PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
+    # peft would look this name up on the hub when the adapter is saved again.
+    loaded.peft_config["default"].base_model_name_or_path = None
+    return loaded, tokenizer
 
 
 def documents(
