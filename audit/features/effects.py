@@ -15,9 +15,9 @@ from audit.causal.bypass import Setting
 from audit.causal.write_attribution import LatentSettings, latent_effects, pooled
 from audit.evidence.schema import TABLES
 from audit.evidence.stage import StageFolder
-from audit.features.dictionaries import AnyDictionary
 from audit.inputs import AuditInputs
 from audit.stages.changed import FIT_ITEMS, Changed
+from sae.dictionaries import AnyDictionary
 from sae.features import Effects
 from sae.types import HookPoint
 

@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 from audit.benign import Benign, benign_fine_tune, settings_for
 from audit.evidence.schema.results import BenignNull
 from audit.features.activations import HookStream, Reading, harvested
-from audit.features.dictionaries import AnyDictionary, dictionary_config, measured, trained
+from audit.features.dictionaries import dictionary_config, measured, trained
 from audit.inputs import AuditInputs
+from sae.dictionaries import AnyDictionary
 from sae.features import NullSample, latent_scaling, latent_statistics, live
 from sae.harvest import shuffled_order
 from sae.types import HookPoint

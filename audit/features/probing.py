@@ -20,7 +20,7 @@ from sae.types import Document, Pair, PairedDictionary
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from audit.features.dictionaries import AnyDictionary
+    from sae.dictionaries import AnyDictionary
 
 Order = Literal["strongest", "difference"]
 MOST_TOKENS = 512

@@ -11,12 +11,12 @@ from torch import Tensor
 from audit.evidence.schema.results import FoundLatent, HookFeatures, SilencedLatent
 from audit.evidence.stage import StageFolder
 from audit.features.activations import HELD_OUT, HookStream, Reading
-from audit.features.dictionaries import AnyDictionary, Made, reads_difference
+from audit.features.dictionaries import Made, reads_difference
 from audit.features.frames import Judged
 from audit.features.null import Nulls
 from audit.features.source import dictionary_source
 from audit.inputs import AuditInputs
-from sae.dictionaries import PairLoss, spliced_loss
+from sae.dictionaries import AnyDictionary, PairLoss, spliced_loss
 from sae.features import LEVEL, SILENT, SWITCHED, LatentStatistics, least_findings, switch_score
 from sae.store import Store
 from sae.types import HookPoint

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from audit.causal.arms import Arm
     from audit.causal.bypass import Setting
     from audit.causal.latents import LatentSet
-    from audit.features.dictionaries import AnyDictionary
+    from sae.dictionaries import AnyDictionary
 
 DIFFERENCE = "a difference SAE has no code of the tuned model alone, so no latents were taken out"
 NO_EFFECT = "the latents' effects on it were not measured, so none were taken out"
