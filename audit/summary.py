@@ -90,6 +90,10 @@ def _behaviour_json(suite: SuiteResult, found: BehaviourVerdict) -> dict[str, An
     return {
         "name": suite.name,
         "verdict": found.verdict,
+        "detail": found.detail,
+        "margin": found.margin,
+        "confidence": found.confidence,
+        "extrapolated": found.extrapolated,
         "change": _estimate_json(primary.change),
         "base": _estimate_json(primary.base),
         "tuned": _estimate_json(primary.tuned),
@@ -162,6 +166,7 @@ def _cells(result: TemplateResult) -> tuple[str, str, str, str]:
 
 def _reasons(suite: SuiteResult, found: BehaviourVerdict) -> Group:
     title = Text("\n" + printable(found.name) + ": ").append(found.verdict, style=STYLES[found.verdict])
+    title.append(_firmness(found))
     quality = (
         f"{suite.items} items on {suite.entities} entities; reliability {_number(suite.reliability)}; "
         f"near-duplicates {suite.near_duplicates:.0%} ({suite.near_duplicates_masked:.0%} but for the entity)"
@@ -171,8 +176,20 @@ def _reasons(suite: SuiteResult, found: BehaviourVerdict) -> Group:
         lines.add_row(Text("  because"), Text(printable(reason)))
     for missing in found.missing:
         lines.add_row(Text("  missing", style="dim"), Text(missing, style="dim"))
+    for outside in found.extrapolated:
+        lines.add_row(Text("  EXTRAPOLATED", style="yellow"), Text(printable(outside), style="yellow"))
     lines.add_row(Text("  suite", style="dim"), Text(quality, style="dim"))
     return Group(title, lines)
+
+
+def _firmness(found: BehaviourVerdict) -> str:
+    """What kind of verdict it is, and how sure."""
+    parts: list[str] = [found.detail] if found.detail else []
+    if found.confidence is not None:
+        parts.append(f"confidence {found.confidence:.2f}")
+    elif found.margin is not None:
+        parts.append(f"margin {found.margin:.2f}, confidence not calibrated")
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _drift_lines(drift: DriftResult, weights: WeightsResult) -> Text:

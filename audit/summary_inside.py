@@ -11,6 +11,8 @@ from rich.text import Text
 from audit.evidence.run import RunFolder
 from audit.evidence.schema.documents import Estimate
 from audit.evidence.schema.results import (
+    BehaviourBypass,
+    BehaviourRelearning,
     BehaviourSwitches,
     BypassResult,
     BypassTrial,
@@ -19,6 +21,7 @@ from audit.evidence.schema.results import (
     ElicitResult,
     FeaturesResult,
     HookFeatures,
+    RelearnResult,
     SuiteElicitation,
     SwitchesResult,
 )
@@ -30,6 +33,7 @@ WAYS = {
     "internal": "inside the tuned model: ",
     "latents": "latents taken out: ",
     "gates": "learned gates: ",
+    "rewire": "by a new wire: ",
     "revert": "with the base's weights: ",
     "reading_base": "with the base's activations: ",
 }
@@ -155,12 +159,17 @@ def _located(found: BehaviourSwitches, largest: int) -> str:
 
 
 def _bypass(result: BypassResult) -> Lines:
-    for found in result.behaviours:
+    for inside, found in _bypassed(result):
         for way, words in WAYS.items():
             trial: BypassTrial | None = getattr(found, way)
             if trial is not None:
-                yield f"{found.name}, {words}{_trial(trial)}"
+                yield f"{found.name}{inside}, {words}{_trial(trial)}"
         yield from (f"{found.name}: not measured: {what}" for what in found.not_measured)
+
+
+def _bypassed(result: BypassResult) -> Iterator[tuple[str, BehaviourBypass]]:
+    yield from (("", found) for found in result.behaviours)
+    yield from ((", inside the base", found) for found in result.in_base)
 
 
 def _trial(trial: BypassTrial) -> str:
@@ -170,6 +179,21 @@ def _trial(trial: BypassTrial) -> str:
     budget = "" if trial.inside_budget else " (over budget)"
     what = f"{deed(trial.intervention)} of {trial.description}, dose {trial.dose:g}"
     return f"{what}: {recovered}; {controls}{cost}{budget}"
+
+
+def _relearn(result: RelearnResult) -> Lines:
+    for found in result.behaviours:
+        yield f"{found.name}: {_relearned(found)}"
+
+
+def _relearned(found: BehaviourRelearning) -> str:
+    if found.not_tried is not None:
+        return f"not trained again, {found.not_tried}"
+    doses = [f"{d.steps} steps {_share(d.recovered)}" for d in found.doses if d.recovered is not None]
+    controls = [dose.control for dose in found.doses if dose.control is not None]
+    null = f"; classes never had up to {max(controls):.0%}" if controls else "; no controls"
+    weaker = "" if found.weaker is None else f"; weaker: {found.weaker}"
+    return f"R on entities not trained on, {', '.join(doses) or 'none: it broke the model'}{null}{weaker}"
 
 
 def _share(estimate: Estimate) -> str:
@@ -182,5 +206,6 @@ STAGES: dict[str, Callable[[Any], Lines]] = {
     "features": _features,
     "switches": _switches,
     "bypass": _bypass,
+    "relearn": _relearn,
 }
 """Optional stages and what is said of each."""

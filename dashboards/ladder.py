@@ -13,12 +13,13 @@ from typing import Any
 import pandas as pd
 
 from audit.evidence.schema.documents import Estimate
-from audit.evidence.schema.results import BypassTrial, SuiteResult
+from audit.evidence.schema.results import BehaviourRelearning, BypassTrial, SuiteResult
 from audit.evidence.text import text_of
 from dashboards.store import Store
 
 BLACK_BOX, WHITE_BOX, LOCATES = "asking differently", "inside the tuned model", "with the base's weights"
-"""Whose word a recovered share is: only the middle one is evidence that the tuned model itself still can."""
+TRAINED = "by training again"
+"""Whose word a recovered share is: only the second is evidence that the tuned model itself still can."""
 NOT_MEASURED = "not measured"
 
 
@@ -155,7 +156,12 @@ def _located(store: Store, name: str) -> Iterator[Rung]:
 
 def _bypassed(store: Store, name: str) -> Iterator[Rung]:
     found = _named(store.result("bypass"), "behaviours", name, "name")
-    ways = {"internal": "brought back inside", "latents": "brought back by removing latents"}
+    ways = {
+        "internal": "brought back inside",
+        "latents": "brought back by removing latents",
+        "gates": "brought back by learned gates",
+        "rewire": "brought back by a new wire",
+    }
     for field, row in ways.items():
         trial = None if found is None else getattr(found, field, None)
         if found is None or trial is None:
@@ -176,8 +182,16 @@ def _trial(name: str, row: str, trial: BypassTrial) -> Rung:
 
 
 def _relearned(store: Store, name: str) -> Iterator[Rung]:
-    why = store.why_missing("relearn") if "relearn" in store.manifest.stages else "this run has no such stage"
-    yield Rung(name, "speed of relearning", "training", why_not=why)
+    found: BehaviourRelearning | None = _named(store.result("relearn"), "behaviours", name, "name")
+    if found is None or not found.doses:
+        why = store.why_missing("relearn") if found is None else found.not_tried or "nothing was read"
+        yield Rung(name, "relearned", "switches", why_not=why)
+        return
+    for dose in found.doses:
+        on_fit = "" if dose.recovered_fit is None else f"; {dose.recovered_fit:.2f} on the trained ones"
+        said = f"on entities not trained on{on_fit}; {_controls(dose.control)}"
+        row = f"relearned in {dose.steps} steps"
+        yield Rung(name, row, "switches", dose.recovered, said, "it broke the model", TRAINED, dose.control)
 
 
 def _controls(largest: float | None) -> str:

@@ -61,7 +61,7 @@ class Thresholds(_Numbers):
     closed: float
     """R up to which a way back counts as closed."""
     gates_closed: float
-    """R up to which learned gates speak against own wiring; against knowledge `closed` holds for them, too."""
+    """R up to which learned gates speak against own wiring; against knowledge they need `closed`."""
     relearn: float
     """R on held-out entities, after `relearn_steps`, from which relearning is early."""
     relearn_slow: float

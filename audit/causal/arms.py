@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -75,7 +76,7 @@ class Against:
     """matched: other units, or latents, alike in norm and activity; scaled: other ones, each changed so many
     times over that its write is as large; random change: the set's own weight changes with random signs;
     random directions: between random halves of the same entities, at right angles to the concept's, adding
-    as much."""
+    as much; shuffled gates: the set's own gates on any units of their modules."""
     arms: tuple[Arm, ...]
     norm: float | None
     """Mean norm of the controls' units over the set's; None where it is equal by construction."""
@@ -166,7 +167,7 @@ def controls_of(
         if instead.arms:
             said = f"{natural.note}: {' and '.join(ignored)} made equal by construction instead"
             return replace(instead, note="; ".join(filter(None, (said, instead.note))))
-    return natural
+    return _shuffled(arm, traits, count, seed, natural.note) if arm.action == "gate" else natural
 
 
 class RandomChanges:
@@ -215,6 +216,21 @@ def _other_units(
     match = match_of(pool, target, found.sets) if found.sets else None
     by_norm = match.norm if match is not None and kind == "matched" else None
     return Against(kind, tuple(arms), by_norm, match.activity if match else None, found.reason)
+
+
+def _shuffled(arm: Arm, traits: pd.DataFrame, count: int, seed: int, note: str | None) -> Against:
+    """The same gates, dealt anew to all units of each module: where so many have one that none is left."""
+    rng, own = np.random.default_rng(seed), _rows(arm.whole, traits)
+    module = traits["module"].to_numpy()
+    arms = []
+    for _ in range(count):
+        dealt = np.array(own)
+        for name in set(module[own]):
+            places = np.flatnonzero(module[own] == name)
+            dealt[places] = rng.choice(np.flatnonzero(module == name), len(places), replace=False)
+        whole = _of_rows(arm.whole, traits, dealt.tolist(), arm.whole.strengths)
+        arms.append(replace(arm, whole=whole))
+    return Against("shuffled gates", tuple(arms), None, None, note)
 
 
 def _rows(whole: Intervention, pool: pd.DataFrame) -> list[int]:

@@ -16,6 +16,7 @@ HIGH_AUC = 0.9
 LOW_AUC = 0.65
 """Starting thresholds, chosen on small synthetic models; to be calibrated on others."""
 PROBES = ("auc_tuned", "auc_logistic_tuned", "auc_mlp")
+BASE_PROBES = ("auc_base", "auc_logistic_base", "auc_mlp_base")
 
 
 def summarise(known: ConceptDirections, rows: pd.DataFrame) -> ConceptDirections:
@@ -37,6 +38,7 @@ def summarise(known: ConceptDirections, rows: pd.DataFrame) -> ConceptDirections
             "decodable": decodable(best, "auc_tuned"),
             "base_decodable": in_base,
             "highest_auc_tuned": highest,
+            "highest_auc_base": float(rows[list(BASE_PROBES)].to_numpy(dtype=np.float64).max()),
             "highest_mlp_tuned": float(rows["auc_mlp"].max()),
             "highest_null": null,
             "highest_null_all": highest_null_all(rows),

@@ -38,6 +38,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "units.kind": ("neuron", "head", "row"), "grafts.direction": ("base into tuned", "tuned into base"),
     "weights.kind": ("attention", "mlp", "embedding", "norm"),
     "organisms.kind": ("planted rows", "from scratch", "grpo"),
+    "relearning.arm": ("behaviour", "control"),
     "elicitation.arm": ("few-shot", "prefill", "amplify"),
 }  # fmt: skip
 

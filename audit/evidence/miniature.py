@@ -38,6 +38,7 @@ def write_miniatures(folder: Path) -> list[Path]:
             ),
             "switches": (_drawn(results.SwitchesResult), ("units", "grafts")),
             "bypass": (_drawn(results.BypassResult), ("doses",)),
+            "relearn": (_drawn(results.RelearnResult), ("relearning",)),
             "drift": (_drift(), ("drift",)),
             "verdict": (_verdict(), ()),
         },

@@ -26,8 +26,8 @@ runs/<name>/
 ```
 
 Stages of `audit compare`: preflight, weights, behaviour, drift, elicit, directions, features, switches,
-bypass, verdict; of `audit train`: train; of `audit attack`: attack. Tables that no stage of this version
-writes are defined for the stages to come.
+bypass, relearn, verdict; of `audit train`: train; of `audit attack`: attack. Tables that no stage of this
+version writes are defined for the stages to come.
 
 # Tables
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from audit.stages.bypass_directions import DEPTHS, layers_at
+from audit.stages.changed import FIT_ITEMS
 
 if TYPE_CHECKING:
     from audit.causal.arms import Arm
@@ -39,7 +40,7 @@ def _learned(inputs: BypassInputs, setting: Setting) -> list[Gate]:
     from audit.causal.units import Layout
 
     config, steps = inputs.audit.config, inputs.audit.preset.gate_steps
-    fit = setting.objective("train", inputs.effort.fit_items)
+    fit = setting.objective("train", FIT_ITEMS[config.preset])
     with inputs.pair.model("base") as model:
         m_base = fit.scores(model, config.batch_size).numpy()
     documents = inputs.documents[CHOOSING]

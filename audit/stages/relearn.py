@@ -40,7 +40,7 @@ def run(audit: AuditInputs, folder: StageFolder, behaviours: BehaviourResult) ->
     found, frames = [], []
     for suite, result in zip(audit.suites, behaviours.suites, strict=True):
         known = describe(audit, suite, result)
-        if known.not_measured is None:
+        if known.not_tried is None:
             rows = folder.part(result.name, "relearning", partial(_rows, audit, suite, result, known))
             known = summarise(known, rows)
             frames.append(rows)
@@ -63,7 +63,7 @@ def describe(audit: AuditInputs, suite: Suite, result: SuiteResult) -> Behaviour
         entities=result.primary.change.n,
         controls_wanted=audit.preset.relearn_controls,
         weaker=LEVEL if suite.card.contrast is None else SINGLE if len(set(own)) == len(own) else None,
-        not_measured=why,
+        not_tried=why,
     )
 
 

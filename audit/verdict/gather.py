@@ -33,7 +33,7 @@ Lacking = Literal["tuned", "base"]
 One = TypeVar("One")
 WAYS = ("internal", "latents", "gates", "rewire")
 """What a verdict may read of a bypass: nothing of the other model enters."""
-NO_GATES = "sparse gates (none of them would move the behaviour)"
+NO_GATES = "scaling of sparse gates (none was found that moves the behaviour)"
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,7 @@ def _known(found: ConceptDirections | None) -> dict[str, Any]:
         "known": cell.auc_tuned.value,
         "known_low": cell.auc_tuned.low,
         "known_null": cell.null_high,
+        "anywhere_showing": found.highest_auc_base,
         "anywhere": found.highest_auc_tuned,
         "anywhere_mlp": found.highest_mlp_tuned,
         "anywhere_null": found.highest_null_all,

@@ -59,7 +59,7 @@ class Relearning:
 
     early: bool
     slow: bool
-    """Certainly not early, by training that took hold."""
+    """Certainly not early, by training that took hold in the end."""
     never: bool
     """Not even by the most steps."""
     said: list[str]
@@ -75,37 +75,57 @@ def beyond(value: float, threshold: float, far: float) -> float:
 
 
 def knowledge(evidence: LadderEvidence, t: Thresholds) -> Knowledge:
-    """Is the concept decodable in the lacking model, on held-out entities, where the other one holds it?"""
+    """Is the concept decodable in the lacking model, on held-out entities, where the other one holds it?
+
+    It is present where the probe of the best place finds it, or any probe anywhere does, more than the
+    largest of as many probes finds of shuffled classes. It is absent where none does, and the same probes
+    find it in the model that shows the behaviour.
+    """
     if evidence.unread is not None:
         return Knowledge("unmeasured", [f"the concept cannot be probed: {evidence.unread}"], [DIRECTIONS])
     if evidence.known is None or evidence.known_showing is None or evidence.known_null is None:
         return Knowledge("unmeasured", [], [DIRECTIONS])
-    state = _state(evidence, evidence.known, evidence.known_showing, evidence.known_null, t)
+    here = evidence.known if _end(evidence.known_low) > evidence.known_null else 0.0
+    state = _state(evidence, max(here, _beyond_chance(evidence)), evidence.known, t)
     said = (
         f"{KNOWN[state].format(evidence.lacking)} ({evidence.known_where}: probe AUC "
         f"{evidence.known:.2f}, in the other model {evidence.known_showing:.2f}, classes that it never had "
-        f"reach {evidence.known_null:.2f})"
+        f"reach {evidence.known_null:.2f}{_elsewhere(evidence)})"
     )
-    margin = beyond(evidence.known, t.known, 1.0)
-    if state == "absent" and evidence.anywhere is not None and evidence.anywhere_null is not None:
-        said += f"; at no layer and position does any probe, linear or not, exceed {evidence.anywhere:.2f}"
-        said += f" (classes that it never had: {evidence.anywhere_null:.2f})"
-        margin = beyond(evidence.anywhere, evidence.anywhere_null, 0.5)
+    margin = beyond(max(here, _beyond_chance(evidence)), t.known, 1.0)
+    if state == "absent":
+        margin = beyond(evidence.anywhere or 0.0, evidence.anywhere_null or 1.0, 0.5)
     decided = state in ("present", "absent")
     return Knowledge(state, [said], [] if decided else [DIRECTIONS], margin)
 
 
+def _beyond_chance(evidence: LadderEvidence) -> float:
+    """The largest AUC of all probes at all places, where it exceeds that of shuffled classes; else 0."""
+    highest, null = evidence.anywhere, evidence.anywhere_null
+    return highest if highest is not None and null is not None and highest > null else 0.0
+
+
 def _state(
-    evidence: LadderEvidence, known: float, showing: float, null: float, t: Thresholds
+    evidence: LadderEvidence, found: float, known: float, t: Thresholds
 ) -> Literal["present", "between", "absent", "unknown"]:
-    if showing < t.known_showing or _end(evidence.known_showing_low) <= 0.5:
-        return "unknown"
-    if known >= t.known and _end(evidence.known_low) > null:
+    if found >= t.known:
         return "present"
-    anywhere, highest = evidence.anywhere, evidence.anywhere_null
-    if anywhere is None or highest is None or evidence.anywhere_mlp is None:
+    own = evidence.known_showing if _end(evidence.known_showing_low) > 0.5 else None
+    if max(own or 0.0, evidence.anywhere_showing or 0.0) < t.known_showing:
+        return "unknown"
+    if evidence.anywhere is None or evidence.anywhere_null is None or evidence.anywhere_mlp is None:
         return "between"
-    return "absent" if known <= t.chance and anywhere <= highest and anywhere < t.known else "between"
+    nowhere = evidence.anywhere <= evidence.anywhere_null and evidence.anywhere < t.known
+    return "absent" if known <= t.chance and nowhere else "between"
+
+
+def _elsewhere(evidence: LadderEvidence) -> str:
+    if evidence.anywhere is None or evidence.anywhere_null is None:
+        return ""
+    return (
+        f"; the best of all probes at all layers and positions {evidence.anywhere:.2f}, of classes that it "
+        f"never had {evidence.anywhere_null:.2f}"
+    )
 
 
 class _Tried(NamedTuple):
@@ -183,7 +203,8 @@ def relearning(evidence: LadderEvidence, t: Thresholds) -> Relearning:
         return Relearning(False, False, False, [], [RELEARNING])
     above = first.control is not None and _end(first.low) > max(0.0, first.control)
     strong = evidence.relearn_weaker is None
-    slow = first.recovered <= t.relearn_slow and _took(first, t)
+    took = any(_took(dose, t) for dose in evidence.relearned)
+    slow = took and first.recovered <= t.relearn_slow
     never = last is not None and last.recovered is not None and _nothing(last, last.recovered, t)
     said = [_dose(dose) for dose in (first, last) if dose is not None]
     if evidence.relearn_weaker is not None:

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from dashboards import theme
-from dashboards.ladder import BLACK_BOX, LOCATES, WHITE_BOX, Rung
+from dashboards.ladder import BLACK_BOX, LOCATES, TRAINED, WHITE_BOX, Rung
 from dashboards.text import plotly_text
 
-COLOURS = {BLACK_BOX: theme.TUNED, WHITE_BOX: theme.ACCENT, LOCATES: theme.BASE}
-SYMBOLS = {BLACK_BOX: "circle", WHITE_BOX: "diamond", LOCATES: "square"}
+COLOURS = {
+    BLACK_BOX: theme.TUNED, WHITE_BOX: theme.ACCENT, LOCATES: theme.BASE, TRAINED: theme.FLOOR
+}  # fmt: skip
+SYMBOLS = {BLACK_BOX: "circle", WHITE_BOX: "diamond", LOCATES: "square", TRAINED: "triangle-up"}
 
 
 def recovered_chart(rungs: Sequence[Rung]) -> go.Figure:

@@ -54,10 +54,12 @@ def _behaviour(verdict: BehaviourVerdict, recovered: list[ladder.Rung]) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.subheader(plain(name), anchor=False, width="content")
             st.badge(word, color=theme.VERDICTS[word])
+            st.caption(plain(_firmness(verdict), 200))
         left, right = st.columns([5, 6], gap="medium")
         with left:
             _sentences("Because", verdict.reasons)
             _sentences("Missing for a firmer verdict", verdict.missing)
+            _sentences("EXTRAPOLATED", verdict.extrapolated)
             widgets.link("behaviours", "Item by item", behaviour=name)
             widgets.link("switches", "Where the switch is", behaviour=name)
         with right:
@@ -67,6 +69,16 @@ def _behaviour(verdict: BehaviourVerdict, recovered: list[ladder.Rung]) -> None:
                 key=f"recovered-{name}",
                 height=300,
             )
+
+
+def _firmness(verdict: BehaviourVerdict) -> str:
+    """What kind of verdict it is, and how sure."""
+    parts: list[str] = [verdict.detail] if verdict.detail else []
+    if verdict.confidence is not None:
+        parts.append(f"confidence {verdict.confidence:.2f}")
+    elif verdict.margin is not None:
+        parts.append(f"margin {verdict.margin:.2f}, confidence not calibrated")
+    return ", ".join(parts)
 
 
 def _sentences(title: str, sentences: list[str]) -> None:

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from audit.evidence.schema.documents import Manifest
 from reports.content.attack import attack_section
 from reports.content.behaviour import behaviour_section, confounds_section
-from reports.content.causal import bypass_section, switches_section
+from reports.content.causal import bypass_section, relearn_section, switches_section
 from reports.content.crosswalk import crosswalk_section
 from reports.content.findings import findings_section
 from reports.content.gate import Gate
@@ -24,7 +24,8 @@ from reports.model import Report
 
 SECTIONS = (
     identity_section, scope_section, behaviour_section, confounds_section, elicitation_section,
-    directions_section, features_section, switches_section, bypass_section, drift_section, attack_section,
+    directions_section, features_section, switches_section, bypass_section, relearn_section, drift_section,
+    attack_section,
     power_section,
     findings_section, limits_section, reproduction_section, crosswalk_section, index_section,
 )  # fmt: skip

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 from audit.evidence.schema.results import (
     BehaviourBypass,
+    BehaviourRelearning,
     BehaviourSwitches,
     BypassResult,
     BypassTrial,
+    RelearnDose,
+    RelearnResult,
     SwitchesResult,
 )
 from reports.content.inside import missing
@@ -32,7 +35,13 @@ WAYS = {
     "revert": "with weights of the base",
     "reading_base": "with activations of the base",
     "latents": "at a dictionary's latents",
+    "gates": "by learned gates",
+    "rewire": "by a new wire",
 }
+RELEARNED = columns(
+    ("steps>", 0.6), ("R, other entities>", 1.6), ("R, trained ones>", 1.1),
+    ("classes never had: number, largest R>", 1.8),
+)  # fmt: skip
 
 
 def switches_section(evidence: Evidence) -> Section:
@@ -115,6 +124,8 @@ def bypass_section(evidence: Evidence) -> Section:
     blocks: list[Block] = [_budgets(evidence, result)]
     for place, found in enumerate(result.behaviours):
         blocks += _behaviour(evidence, found, place)
+    for found in result.in_base:
+        blocks += _in_base(evidence, found)
     if result.not_measured:
         blocks.append(gap_notice("Not measured in this stage", *(line(text) for text in result.not_measured)))
     return section("bypass", "Bypass", question, blocks)
@@ -131,22 +142,32 @@ def _budgets(evidence: Evidence, result: BypassResult) -> Table:
 
 
 def _behaviour(evidence: Evidence, found: BehaviourBypass, place: int) -> list[Block]:
-    blocks: list[Block] = [Heading(found.name), *sentences(evidence, evidence.of(f"bypass/{found.name}/"))]
+    own = [e for e in evidence.of(f"bypass/{found.name}/") if "/in-base/" not in e.claim.id]
+    blocks: list[Block] = [Heading(found.name), *sentences(evidence, own), _doses(evidence, found, place)]
+    return [*blocks, *_chosen(evidence, found, found.name)]
+
+
+def _in_base(evidence: Evidence, found: BehaviourBypass) -> list[Block]:
+    """Of a behaviour that rose: whether the base could have shown it all along."""
+    name = f"{found.name}, inside the base"
+    blocks: list[Block] = [Heading(name), *sentences(evidence, evidence.of(f"bypass/{found.name}/in-base/"))]
+    return [*blocks, *_chosen(evidence, found, name)]
+
+
+def _chosen(evidence: Evidence, found: BehaviourBypass, name: str) -> list[Block]:
     trials = [(way, getattr(found, way)) for way in WAYS]
     rows = tuple(_trial(way, trial) for way, trial in trials if trial is not None)
     source = evidence.source("bypass", "result.json")
-    blocks += [_doses(evidence, found, place)]
+    blocks: list[Block] = []
     if rows:
-        blocks.append(
-            Table(f"{found.name}: what the fit half chose, read on held-out items", TRIALS, rows, source)
-        )
+        blocks.append(Table(f"{name}: what the fit half chose, read on held-out items", TRIALS, rows, source))
     why = [
         line(f"{_way(way)}: {text}") for way, trial in trials if trial is not None for text in trial.why_not
     ]
     if why:
-        blocks.append(Notice("note", f"{found.name}: why an intervention does not count", tuple(why)))
+        blocks.append(Notice("note", f"{name}: why an intervention does not count", tuple(why)))
     if found.not_measured:
-        blocks.append(gap_notice(f"{found.name}: not measured", *(line(text) for text in found.not_measured)))
+        blocks.append(gap_notice(f"{name}: not measured", *(line(text) for text in found.not_measured)))
     if not rows:
         blocks.append(Paragraph(line("No intervention was chosen on the fit half.")))
     return blocks
@@ -185,3 +206,47 @@ def _doses(evidence: Evidence, found: BehaviourBypass, place: int) -> Block:
     return picture(
         f"doses-{place}", f"{found.name}: dose-response beside matched controls", said, source, draw
     )
+
+
+def relearn_section(evidence: Evidence) -> Section:
+    """What a few steps of training bring back on entities that were not trained on."""
+    question = "How fast does training on some entities bring the behaviour back on others?"
+    result: RelearnResult | None = evidence.result("relearn")
+    if result is None:
+        return section("relearn", "Relearning", question, [missing(evidence, "relearn", "relearning")])
+    blocks: list[Block] = [_training(evidence, result)]
+    for found in result.behaviours:
+        blocks += _relearned(evidence, found)
+    return section("relearn", "Relearning", question, blocks)
+
+
+def _training(evidence: Evidence, result: RelearnResult) -> Table:
+    rows = (
+        (
+            line("rate of AdamW where the model is 96 wide; elsewhere times 96 / width"),
+            raw(number(result.rate)),
+        ),
+        (line("items per step, at least"), raw(number(result.items_per_step))),
+    )
+    head = columns(("training", 3.0), ("value>", 1.0))
+    return Table("How it is taught", head, rows, evidence.source("relearn", "result.json"))
+
+
+def _relearned(evidence: Evidence, found: BehaviourRelearning) -> list[Block]:
+    head = Heading(found.name)
+    if found.not_tried is not None:
+        return [head, gap_notice(f"Not measured: {found.name}", line(f"{found.not_tried}."))]
+    rows = tuple(_dose(dose) for dose in found.doses)
+    title = f"{found.name}: the {found.lacking} model trained on {number(found.items)} items of one half"
+    blocks: list[Block] = [head, *sentences(evidence, evidence.of(f"relearn/{found.name}/"))]
+    blocks.append(Table(title, RELEARNED, rows, evidence.source("relearn", "result.json")))
+    if found.weaker is not None:
+        blocks.append(Notice("note", f"{found.name}: this says less than usual", (line(f"{found.weaker}."),)))
+    return blocks
+
+
+def _dose(dose: RelearnDose) -> tuple[Line, ...]:
+    held = "broke the model" if dose.recovered is None else estimate(dose.recovered)
+    largest = "none" if dose.control is None else f"{number(len(dose.controls))}, {share(dose.control)}"
+    on_fit = NOT_MEASURED if dose.recovered_fit is None else share(dose.recovered_fit)
+    return (raw(number(dose.steps)), raw(held), raw(on_fit), raw(largest))

@@ -12,11 +12,7 @@ from reports.numbers import DASH, number, size
 STAGES: tuple[Column, ...] = columns(
     ("stage", 1.0), ("state", 0.7), ("seconds>", 0.7), ("peak memory>", 0.9), ("reason", 2.6)
 )
-OPTIONAL = ("elicit", "directions", "features", "switches", "bypass")
-NEVER = {
-    "sparse gates": "whether the model's own wiring carries the behaviour where single units do not",
-    "relearning": "how fast it returns by training, against a concept that the model never had",
-}
+OPTIONAL = ("elicit", "directions", "features", "switches", "bypass", "relearn")
 
 
 def limits_section(evidence: Evidence) -> Section:
@@ -78,8 +74,6 @@ def _gaps(evidence: Evidence) -> Iterator[Line]:
             yield _said(stage, evidence.why_missing(stage))
     yield from _of_suites(evidence)
     yield from _of_results(evidence)
-    if evidence.manifest.kind == "compare":
-        yield from (_said(name, f"not part of this version: {what}") for name, what in NEVER.items())
 
 
 def _of_suites(evidence: Evidence) -> Iterator[Line]:
@@ -91,6 +85,8 @@ def _of_suites(evidence: Evidence) -> Iterator[Line]:
     for found in verdict.behaviours if verdict else ():
         for missing in found.missing:
             yield _said(found.name, f"a firmer verdict needs {missing}")
+        for outside in found.extrapolated:
+            yield _said(found.name, f"EXTRAPOLATED: {outside}")
 
 
 def _of_results(evidence: Evidence) -> Iterator[Line]:

@@ -13,6 +13,8 @@ RUNGS = {
     "decodable in the tuned model": "directions/{}/decodable",
     "the change in the weights is": "switches/{}/shape",
     "recovered by a bypass inside": "bypass/{}/internal",
+    "by learned gates": "bypass/{}/gates",
+    "relearned in 10 steps": "relearn/{}/10",
 }
 """Questions of the ladder, and the claim that answers each for a behaviour."""
 QUESTIONS = {

@@ -28,7 +28,7 @@ KINDS = ("compare", "train", "attack", "selftest")
 
 NAMES = (
     "verdict", "identity", "scope", "behaviour", "confounds", "elicitation", "directions", "features",
-    "switches", "bypass", "drift", "attack", "power", "findings", "limits", "reproduction", "crosswalk",
+    "switches", "bypass", "relearn", "drift", "attack", "power", "findings", "limits", "reproduction", "crosswalk",
     "evidence",
 )  # fmt: skip
 

@@ -78,7 +78,7 @@ def test_it_is_tagged_titled_and_in_english(reported: Callable[[str], Path]) -> 
         assert str(root.Lang) == "en"
         assert bool(root.ViewerPreferences.DisplayDocTitle)
         assert len(root.StructTreeRoot.K) > 0
-        assert len(list(pdf.open_outline().root)) == 18
+        assert len(list(pdf.open_outline().root)) == 19
         assert root.OutputIntents[0].S == "/GTS_PDFA1"
         with pdf.open_metadata() as told:
             assert (told["pdfaid:part"], told["pdfaid:conformance"], told["pdfuaid:part"]) == ("3", "A", "1")

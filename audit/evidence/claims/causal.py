@@ -5,10 +5,13 @@ from __future__ import annotations
 from audit.evidence.claims.ledger import Ledger
 from audit.evidence.schema.results import (
     ArmResult,
+    BehaviourRelearning,
     BehaviourSwitches,
     BypassResult,
     BypassTrial,
     ElicitResult,
+    RelearnDose,
+    RelearnResult,
     SuiteElicitation,
     SwitchesResult,
     SwitchSet,
@@ -108,13 +111,19 @@ def _set(ledger: Ledger, behaviour: str, chosen: SwitchSet, at: str) -> None:
 def bypass(ledger: Ledger, result: BypassResult) -> None:
     """What brings each behaviour back inside the tuned model, and what only locates the change."""
     for i, found in enumerate(result.behaviours):
-        for way in ("internal", "latents", "gates", "revert", "reading_base"):
+        for way in ("internal", "latents", "gates", "rewire", "revert", "reading_base"):
             trial: BypassTrial | None = getattr(found, way)
             if trial is not None and trial.recovered is not None:
-                _trial(ledger, found.name, way, trial, f"/behaviours/{i}/{way}")
+                _trial(ledger, found.name, f"{found.name}/{way}", trial, f"/behaviours/{i}/{way}")
+    for i, found in enumerate(result.in_base):
+        for way in ("gates", "rewire"):
+            trial = getattr(found, way)
+            if trial is not None and trial.recovered is not None:
+                inside = f"{found.name}, inside the base"
+                _trial(ledger, inside, f"{found.name}/in-base/{way}", trial, f"/in_base/{i}/{way}")
 
 
-def _trial(ledger: Ledger, behaviour: str, way: str, trial: BypassTrial, at: str) -> None:
+def _trial(ledger: Ledger, behaviour: str, name: str, trial: BypassTrial, at: str) -> None:
     if trial.recovered is None:
         return
     cost = "not measured" if trial.off_target_kl is None else f"{text_of(trial.off_target_kl)} nats per token"
@@ -128,7 +137,34 @@ def _trial(ledger: Ledger, behaviour: str, way: str, trial: BypassTrial, at: str
         f"{text_of(trial.recovered)} of the change on held-out items; KL on unrelated text {cost}."
     )
     ledger.add(
-        f"bypass/{behaviour}/{way}", "bypass", f"{at}/recovered", statement, trial.recovered,
+        f"bypass/{name}", "bypass", f"{at}/recovered", statement, trial.recovered,
         test="paired bootstrap over entities; chosen on the fit half", null=null,
         preconditions=list(trial.why_not),
+    )  # fmt: skip
+
+
+def relearn(ledger: Ledger, result: RelearnResult) -> None:
+    """What some steps of training bring back on entities that were not trained on."""
+    for i, found in enumerate(result.behaviours):
+        for j, dose in enumerate(found.doses):
+            if dose.recovered is not None:
+                _dose(ledger, found, dose, f"/behaviours/{i}/doses/{j}/recovered")
+
+
+def _dose(ledger: Ledger, found: BehaviourRelearning, dose: RelearnDose, at: str) -> None:
+    if dose.recovered is None:
+        return
+    on_fit = "not measured" if dose.recovered_fit is None else f"{dose.recovered_fit:.2f}"
+    statement = (
+        f"{found.name}: {dose.steps} steps of training the {found.lacking} model on one half of the entities "
+        f"recover {text_of(dose.recovered)} of the change on the other half ({on_fit} on the trained ones)."
+    )
+    null = "no control"
+    if dose.control is not None:
+        taught = f"{len(dose.controls)} trainings on classes that the model never had"
+        null = f"{taught}, R at most {dose.control:.2f}"
+    ledger.add(
+        f"relearn/{found.name}/{dose.steps}", "relearn", at, statement, dose.recovered,
+        test="paired bootstrap over entities", null=null,
+        preconditions=[] if found.weaker is None else [found.weaker],
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from audit.evidence.claims.ledger import Ledger
 from audit.evidence.schema.results import (
     BehaviourResult,
+    BehaviourVerdict,
     DriftResult,
     SuiteResult,
     TemplateResult,
@@ -23,15 +24,21 @@ POSITIONS = {
 def verdicts(ledger: Ledger, result: VerdictResult) -> None:
     """What was concluded on each behaviour, and with which error rates."""
     for i, found in enumerate(result.behaviours):
-        statement = f"Verdict on {found.name}: {found.verdict}, because {'; '.join(found.reasons)}."
+        detail = "" if found.detail is None else f" ({found.detail})"
+        statement = f"Verdict on {found.name}: {found.verdict}{detail}, because {'; '.join(found.reasons)}."
         ledger.add(
             f"verdict/{found.name}",
             "verdict",
             f"/behaviours/{i}/verdict",
             statement,
             found.verdict,
-            preconditions=[f"missing: {text}" for text in found.missing],
+            preconditions=[
+                *(f"missing: {text}" for text in found.missing),
+                *(f"EXTRAPOLATED: {text}" for text in found.extrapolated),
+            ],
         )
+        if found.margin is not None:
+            _margin(ledger, found, f"/behaviours/{i}")
     ledger.add(
         "verdict/calibration",
         "verdict",
@@ -39,6 +46,21 @@ def verdicts(ledger: Ledger, result: VerdictResult) -> None:
         f"Error rates: {result.calibration}.",
         result.calibration,
     )
+
+
+def _margin(ledger: Ledger, found: BehaviourVerdict, at: str) -> None:
+    """How firmly a verdict stands on its thresholds, and how often one that stands so is right."""
+    name = f"margin/{found.name}"
+    statement = (
+        f"{found.name}: the weakest number behind the verdict lies {found.margin:.0%} of the way from its "
+        "threshold to the far end of its scale."
+    )
+    ledger.add(name, "verdict", f"{at}/margin", statement, found.margin)
+    if found.confidence is not None:
+        statement = (
+            f"{found.name}: a verdict with this margin is right with probability {found.confidence:.2f}."
+        )
+        ledger.add(f"{name}/confidence", "verdict", f"{at}/confidence", statement, found.confidence)
 
 
 def behaviour(ledger: Ledger, result: BehaviourResult) -> None:

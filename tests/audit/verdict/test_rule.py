@@ -6,13 +6,18 @@ from typing import Any
 
 import pytest
 
-from audit.calibration import Certainty, Range, Thresholds, load_thresholds
+from audit.calibration import Certainty, Range, Thresholds
 from audit.evidence.schema.results import DoseEvidence, LadderEvidence, WayEvidence
 from audit.verdict import decide, row_of
 from audit.verdict.rule import ON_BASE
 from audit.verdict.rungs import ASKING, BYPASS, DIRECTIONS, GATES, RELEARNING
 
-T = load_thresholds()
+T = Thresholds(
+    lost=0.5, known=0.9, known_showing=0.9, chance=0.65, bypass=0.3, gates=0.62, closed=0.25,
+    gates_closed=0.58,
+    relearn=0.45, relearn_slow=0.35, relearn_steps=10, relearn_last=0.25, relearn_most=40, relearn_took=0.3,
+    localised_share=0.5, localised_units=16,
+)  # fmt: skip
 
 
 def way(recovered: float | None, **changes: Any) -> WayEvidence:
@@ -83,9 +88,13 @@ TABLE = [
     ("deep: relearning fails", {**MASKED, "relearned": doses(0.1, 0.2)}, "MASKED", "localised"),
     ("relearning not tried", {**MASKED, "relearned": []}, "MASKED", "localised"),
     ("prompting brings it back too", {**MASKED, "asked": "yes"}, "MASKED", "localised"),
+    ("known at another place", {**MASKED, "known": 0.8, "known_low": 0.6, "anywhere": 0.97}, "MASKED",
+     "localised"),
     ("known, not wired", LATENT, "LATENT", None),
     ("gates as in a model that never learned it", {**LATENT, "ways": {"gates": way(0.5)}}, "LATENT", None),
     ("gone", ERASED, "ERASED", None),
+    ("gone, the base holds it elsewhere", {**ERASED, "known_showing": 0.8, "anywhere_showing": 1.0}, "ERASED",
+     None),
     ("gone, adversarially", {**ERASED, "known": 0.3, "known_low": 0.2}, "ERASED", None),
     ("mask taken off", {**MASKED, **ROSE}, "INDUCED", "unmasked"),
     ("taught", {**LATENT, **ROSE}, "INDUCED", "taught"),
@@ -117,9 +126,13 @@ NOT_MASKED = [
     ("a new wire is no own wire", {"ways": {"rewire": way(0.9, counts=True)}}, GATES),
     ("nothing tried inside", {"ways": {}}, BYPASS),
     ("not decodable", {**GONE}, None),
-    ("decodable at one end only", {"known": 0.8, "known_low": 0.7}, DIRECTIONS),
-    ("decodable no better than chance classes", {"known_low": 0.6}, DIRECTIONS),
-    ("the base never held it", {"known_showing": 0.8}, DIRECTIONS),
+    ("decodable in part", {"known": 0.8, "known_low": 0.7, "anywhere": 0.85}, DIRECTIONS),
+    ("decodable no better than chance classes", {"known_low": 0.6, "anywhere_null": None}, DIRECTIONS),
+    (
+        "the best of many probes is no better than of chance classes",
+        {"known_low": 0.6, "anywhere_null": 1.0},
+        DIRECTIONS,
+    ),
     ("concept not probed", {"known": None}, DIRECTIONS),
     ("concept not readable", {"unread": "too few entities"}, DIRECTIONS),
 ]
@@ -146,7 +159,7 @@ NOT_LATENT = [
     ("prompting not tried", {"asked": None}, ASKING),
     ("prompting brings it back", {"asked": "yes"}, None),
     ("prompting brings part back", {"asked": "partly"}, None),
-    ("knowledge unclear", {"known": 0.8, "known_low": 0.7}, DIRECTIONS),
+    ("knowledge unclear", {"known": 0.8, "known_low": 0.7, "anywhere": 0.85}, DIRECTIONS),
 ]
 
 
@@ -172,8 +185,8 @@ NOT_ERASED = [
     ("an MLP was not tried", {"anywhere_mlp": None}, DIRECTIONS),
     ("no null for all probes", {"anywhere_null": None}, DIRECTIONS),
     ("not at chance where the base has it", {"known": 0.7}, DIRECTIONS),
-    ("the base never held it", {"known_showing": 0.85}, DIRECTIONS),
-    ("the base's probe is not bounded", {"known_showing_low": None}, DIRECTIONS),
+    ("the base never held it", {"known_showing": 0.85, "anywhere_showing": 0.8}, DIRECTIONS),
+    ("the base's probe is not bounded", {"known_showing_low": None, "anywhere_showing": None}, DIRECTIONS),
     ("prompting not tried", {"asked": None}, ASKING),
     ("prompting brings part back", {"asked": "partly"}, None),
 ]

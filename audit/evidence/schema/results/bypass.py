@@ -22,7 +22,8 @@ class BypassTrial(Document):
     controls: str
     """matched: units alike in kind, norm and activity; scaled: other units, each changed so many times over
     that its write is as large; random change: the set's own weight changes with random signs; random
-    directions: at right angles to the concept's; or none. Latents count as units."""
+    directions: at right angles to the concept's; shuffled gates: the same gates on any units of the same
+    modules; or none. Latents count as units."""
     random_sets: int
     random_mean: float | None
     """Mean R of the controls at the same dose."""

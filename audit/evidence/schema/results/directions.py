@@ -67,8 +67,10 @@ class ConceptDirections(Document):
     """The same in the base: without yes, nothing can be said to be lost."""
     highest_auc_tuned: float | None = None
     """Largest AUC in the tuned model over all layers, positions and probes (LDA, logistic, MLP)."""
+    highest_auc_base: float | None = None
+    """The same in the base."""
     highest_mlp_tuned: float | None = None
-    """Largest AUC of the MLP alone."""
+    """Largest AUC of the MLP alone, in the tuned model."""
     highest_null: float | None = None
     """95 % quantile of the largest AUC of LDA over all layers and positions for classes that the tuned model
     never had: shuffled over entities."""

@@ -42,7 +42,8 @@ class BehaviourRelearning(Document):
     controls_wanted: int = 0
     weaker: str | None = None
     """Why it says less than usual, if so."""
-    not_measured: str | None = None
+    not_tried: str | None = None
+    """Why nothing was taught, if so."""
 
 
 class RelearnResult(Document):

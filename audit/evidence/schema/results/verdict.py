@@ -96,10 +96,12 @@ class LadderEvidence(Document):
     known_low: float | None = None
     known_null: float | None = None
     """95 % quantile of that AUC for classes that the model never had: shuffled over entities."""
+    anywhere_showing: float | None = None
+    """Largest AUC in the showing model of any probe (LDA, logistic, MLP) at any layer and position."""
     anywhere: float | None = None
-    """Largest AUC in the lacking model of any probe (LDA, logistic, MLP) at any layer and position."""
+    """The same in the lacking model."""
     anywhere_mlp: float | None = None
-    """Largest AUC of the MLP alone."""
+    """Largest AUC of the MLP alone, in the lacking model."""
     anywhere_null: float | None = None
     """95 % quantile of that largest AUC for classes that the model never had."""
     unread: str | None = None
