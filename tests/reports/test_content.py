@@ -28,8 +28,8 @@ KINDS = ("compare", "train", "attack", "selftest")
 
 NAMES = (
     "verdict", "identity", "scope", "behaviour", "confounds", "elicitation", "directions", "features",
-    "switches", "bypass", "relearn", "drift", "attack", "power", "findings", "limits", "reproduction", "crosswalk",
-    "evidence",
+    "switches", "bypass", "relearn", "drift", "attack", "power", "findings", "limits", "reproduction",
+    "crosswalk", "evidence",
 )  # fmt: skip
 
 
