@@ -29,7 +29,7 @@ NEURONS, ENOUGH = 4, 3
 HEAD_STEPS = 100
 """Where one head looks, and what it writes there, take longer to learn."""
 NOISE_STEPS, NOISE_RATE = 6, 2e-4
-BLOCKS, LEFT = (-1, -2), 0.2
+BLOCKS, LEFT = (-1, -2, -3), 0.2
 """Blocks that are tried, until no more than this share of the behaviour is left."""
 
 
@@ -56,7 +56,7 @@ def planted(recipe: Recipe, edit: Edit) -> Child:
     """A child of a base in which some units hide the behaviour from all questions.
 
     The last block is tried first. Where a norm behind it bounds what it can write (Gemma's), an edit there
-    cannot cancel what came before, so the one before it is next.
+    cannot cancel what came before, so those before it are next.
 
     Args:
         recipe: gives base, world and seed.
@@ -65,7 +65,7 @@ def planted(recipe: Recipe, edit: Edit) -> Child:
     Raises:
         ValueError: rows of a tied unembedding are also embeddings, and not edited.
     """
-    for block in BLOCKS:
+    for block in BLOCKS[: recipe.truth.layers]:
         subject, aims = prepared(recipe)
         units = edit(subject, aims, block)
         left = effects(recipe.questions, recipe, subject.model).train
