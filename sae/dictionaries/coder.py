@@ -19,10 +19,11 @@ from sae.dictionaries.weights import Weights
 from sae.errors import DictionaryError
 
 TINY = 1e-12
-ENCODER_NORM, DECODER_NORM, SHARED_DECODER_NORM = 0.3, 0.1, 0.3
-"""Norms of a latent's rows over all streams when training starts. Longer decoders leave fewer latents of a
-single-model SAE dead; a crosscoder's have to start short, so that those of one model only can shrink in the
-other."""
+ENCODER_NORM, DECODER_NORM, PLAIN_NORM = 0.3, 0.1, 0.15
+"""Norms of a latent's rows over all streams when training starts; the last for both of a plain SAE's."""
+
+HASTE = 10.0
+"""How much faster learnt thresholds move than weights, of which Adam lets each go by the learning rate."""
 
 
 class Normal(NamedTuple):
@@ -62,9 +63,8 @@ class Coder(nn.Module):
         generator = torch.Generator().manual_seed(config.seed)
         rows = torch.randn(config.latents, 1, width, generator=generator)
         rows = (rows / rows.norm(dim=-1, keepdim=True) / models**0.5).repeat(1, models, 1)
-        self.encoder_FMD = nn.Parameter(rows.clone() * ENCODER_NORM)
-        norm = SHARED_DECODER_NORM if config.kind == "shared" else DECODER_NORM
-        self.decoder_FMD = nn.Parameter(rows.clone() * norm)
+        self.encoder_FMD = nn.Parameter(rows.clone() * (PLAIN_NORM if config.plain else ENCODER_NORM))
+        self.decoder_FMD = nn.Parameter(rows.clone() * (PLAIN_NORM if config.plain else DECODER_NORM))
         self.bias_F = nn.Parameter(torch.zeros(config.latents))
         self.bias_MD = nn.Parameter(torch.zeros(models, width))
         learnt = torch.zeros(config.latents if config.activation == "jumprelu" else 0)
@@ -96,13 +96,13 @@ class Coder(nn.Module):
         if self.log_threshold_F is not None:
             encoder, bias, _ = self.flat()
             kept = sk.encode_batchtopk(self.normalise(x_NMD).flatten(1), encoder.T, bias, k * len(x_NMD))
-            self.log_threshold_F.fill_(kept.least.clamp(min=TINY).log())
+            self.log_threshold_F.fill_(kept.least.clamp(min=TINY).log() / HASTE)
 
     @property
     def threshold_F(self) -> Float[Tensor, " F"]:
         """What a code has to exceed, in units of training: learnt, or by the smallest score that was kept."""
         if self.log_threshold_F is not None:
-            return self.log_threshold_F.exp()
+            return (HASTE * self.log_threshold_F).exp()
         return self.theta * self.penalty_F / self.weight_F.clamp(min=TINY)
 
     def normalise(self, x_NMD: Float[Tensor, "N M D"]) -> Float[Tensor, "N M D"]:

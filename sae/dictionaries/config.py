@@ -47,7 +47,7 @@ class DictionaryConfig:
     """Weight of the L1 penalty on code times sum of decoder norms (l1), reached after `l1_share`."""
     l1_share: float = 0.05
     """Share of the steps over which the L1 weight rises."""
-    sparsity: float = 3.0
+    sparsity: float = 10.0
     """Weight of (L0 / k - 1)^2 (jumprelu)."""
     bandwidth: float = 0.5
     """Width around a threshold within which it learns, in units of the pre-activation (jumprelu)."""
@@ -62,7 +62,7 @@ class DictionaryConfig:
     """Activations per step, in all processes together."""
     accumulate: int = 1
     """Parts that a process cuts its share of a batch into, one after another: less memory, the same step but
-    that BatchTopK chooses within a part."""
+    that BatchTopK chooses and AuxK compares within a part."""
     precision: Precision = "float32"
     """Of products and gathers; weights, optimiser and sums stay in float32."""
     lr: float = 4e-3
@@ -120,6 +120,11 @@ class DictionaryConfig:
     def sides(self) -> int:
         """Activations that a token gives."""
         return 2 if self.kind == "shared" and self.reads == "mixed" else 1
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is an SAE of one stream that keeps the largest codes: trained as those are elsewhere."""
+        return self.kind == "shared" and self.activation in ("topk", "batchtopk")
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON has them."""

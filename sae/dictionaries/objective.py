@@ -49,10 +49,10 @@ class Read(NamedTuple):
 
 
 def batchtopk(coder: Coder, x_NMD: Float[Tensor, "N M D"], config: DictionaryConfig, at: Pressure) -> Outcome:
-    """Mean over models and tokens of the L2 norm of the error, unsquared, plus AuxK.
+    """The error, see `_size`, plus AuxK, with the n k largest scores of a batch of n kept.
 
-    Minder et al. 2025 (arXiv 2504.02922), as their code has it: 1/2 |e^B| + 1/2 |e^T|, and the n k largest
-    scores f_j (|d_j^B| + |d_j^T|) of a batch of n are kept; codes are not rescaled.
+    Minder et al. 2025 (arXiv 2504.02922), as their code has it: scores are f_j (|d_j^B| + |d_j^T|), and codes
+    are not rescaled; for one model Bussmann et al. 2024 (arXiv 2412.06410).
     """
     read = _read(coder, x_NMD, config)
     with torch.no_grad():
@@ -81,7 +81,7 @@ def topk(coder: Coder, x_NMD: Float[Tensor, "N M D"], config: DictionaryConfig, 
 
 
 def jumprelu(coder: Coder, x_NMD: Float[Tensor, "N M D"], config: DictionaryConfig, at: Pressure) -> Outcome:
-    """The same error and AuxK, plus sparsity * (L0 / k - 1)^2, whose gradient moves the thresholds.
+    """Mean norm of the error, and AuxK, plus sparsity * (L0 / k - 1)^2, whose gradient moves the thresholds.
 
     Rajamanoharan et al. 2024 (arXiv 2407.14435), with the quadratic penalty of their section on a fixed L0.
     """
@@ -145,12 +145,22 @@ def _explained(
     at: Pressure,
 ) -> Float[Tensor, ""]:
     error = _error(coder, x_NMD, sk.autoencode(*read, kept).decoded)
-    loss: Tensor = error.norm(dim=-1).mean() + _auxiliary(read, error, config, at)
-    return loss
+    return _size(error, config) + _auxiliary(read, error, config, at)
 
 
 def _error(coder: Coder, x_NMD: Float[Tensor, "N M D"], decoded_NC: Tensor) -> Float[Tensor, "N M D"]:
     return x_NMD - decoded_NC.float().view_as(x_NMD) - coder.bias_MD
+
+
+def _size(error_NMD: Float[Tensor, "N M D"], config: DictionaryConfig) -> Float[Tensor, ""]:
+    """Of a pair the mean over models and tokens of the error's norm, unsquared, as Minder et al. have it.
+
+    Of a plain SAE about the share of squares that is left, what FVE measures: the mean norm of x is sqrt(D).
+    """
+    if config.plain:
+        return error_NMD.square().mean()
+    size: Tensor = error_NMD.norm(dim=-1).mean()
+    return size
 
 
 def _auxiliary(

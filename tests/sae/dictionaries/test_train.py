@@ -139,7 +139,7 @@ def test_half_the_precision_of_products_costs_little(make_planted: Planter) -> N
 
 def test_a_batch_in_parts_is_the_batch(make_planted: Planter) -> None:
     world = make_planted(tokens=900)
-    config = replace(SHORT, kind="shared", activation="topk", reads="base")
+    config = replace(SHORT, kind="shared", activation="topk", reads="base", aux=0.0)
     whole, parts = (train_dictionary(world.stream, replace(config, accumulate=n)).dictionary for n in (1, 4))
     torch.testing.assert_close(whole.decoder_FMD, parts.decoder_FMD, rtol=1e-3, atol=1e-3)
 
