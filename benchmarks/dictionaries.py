@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import sae_kernels as sk
 import torch
+from activations import Data, embedded, synthetic
 from torch import Tensor, nn
 
 from sae.dictionaries import DictionaryConfig, PairedCoder
@@ -32,18 +31,6 @@ TURN = 10
 """Steps per turn."""
 Reconstruct = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Activations to codes [N, F] and reconstruction [N, 2, D]."""
-
-
-class Data(NamedTuple):
-    """Activations, in part kept from training."""
-
-    train_NMD: Tensor
-    held_out_NMD: Tensor
-
-    def stream(self, epoch: int) -> Iterator[Tensor]:
-        """Shuffled."""
-        order = torch.randperm(len(self.train_NMD), generator=torch.Generator().manual_seed(epoch))
-        return iter(torch.split(self.train_NMD[order], 2048))
 
 
 class Dense:
@@ -155,32 +142,6 @@ def rate(config: DictionaryConfig, step: int) -> float:
     """The schedule that all share."""
     up, down = config.warm_up * config.steps, config.decay * config.steps
     return min(1.0, (step + 1) / up, (config.steps - step) / down)
-
-
-def embedded(tokens: int, layer: int) -> Tensor:
-    """Activations of the embedded pair on the corpus that an audit of it would take."""
-    from audit.config import CompareConfig
-    from audit.corpora import corpus
-    from audit.pipeline import prepared
-    from audit.progress import Silent
-    from sae.harvest import harvest
-
-    config = CompareConfig("demo", preset="quick")
-    with tempfile.TemporaryDirectory() as cache, prepared(config, Silent()) as audit:
-        documents = corpus(audit, Path(cache)).documents
-        pools = harvest(audit.pair, documents, [layer])
-        return torch.cat([pool.x_NLMD[:, 0].float() for pool in pools])[:tokens]
-
-
-def synthetic(tokens: int, width: int = 576, latents: int = 2000, active: int = 30) -> Tensor:
-    """Sparse mixtures of random directions, most of them common to both models."""
-    g = torch.Generator().manual_seed(1234)
-    rows = torch.randn(latents, 2, width, generator=g)
-    rows[: latents * 9 // 10, 1] = rows[: latents * 9 // 10, 0]
-    codes = (torch.rand(tokens, latents, generator=g) < active / latents) * torch.rand(
-        tokens, latents, generator=g
-    )
-    return (codes @ rows.flatten(1)).view(tokens, 2, width)
 
 
 def measured(reconstruct: Reconstruct, x: Tensor) -> tuple[str, ...]:

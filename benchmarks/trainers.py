@@ -1,7 +1,7 @@
 r"""Training of one SAE against SAELens, sparsify and dictionary_learning on the same stored activations.
 
 One stream (the tuned model's), the same batches, width, k, steps, learning rate schedule and AuxK for all,
-each at the best of some peak learning rates (`RATES`). They take turns of a few steps in one process, so that
+and a peak learning rate for each (`RATES`). They take turns of a few steps in one process, so that
 a busy machine slows all alike; ratios are medians over turns. The floor is the encoder's product and a top-k,
 nothing else: no trainer that computes every pre-activation can be faster.
 
@@ -23,20 +23,20 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import torch
-from dictionaries import Data, embedded, race, rate, synthetic
+from activations import Data, embedded, synthetic
+from dictionaries import race
+from rivals import Contestant, Floor, Learning, Lens, Ours, Setting, Sparsify
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sae.dictionaries import DictionaryConfig
-from sae.dictionaries.coder import Normal, centre_and_scale
-from sae.dictionaries.stream import Batches
-from sae.dictionaries.train import Training
+from sae.dictionaries.coder import centre_and_scale
 
 RATES = {
     "ours, TopK": 4e-3,
@@ -46,170 +46,6 @@ RATES = {
     "dictionary_learning": 4e-3,
 }
 """Peak learning rate of each."""
-
-
-class Contestant(Protocol):
-    """A trainer that takes a step at a time."""
-
-    def advance(self) -> None:
-        """One step."""
-        ...
-
-    def coded(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes [N, F] and reconstruction of raw activations [N, D]."""
-        ...
-
-
-class Setting(NamedTuple):
-    """What all contestants share."""
-
-    data: Data
-    config: DictionaryConfig
-    normal: Normal
-
-    def batches(self) -> Iterator[Tensor]:
-        """Normalised activations of the tuned model."""
-        for batch in Batches(self.data.stream, self.config.batch_size):
-            yield self.normalised(batch[:, 1])
-
-    def normalised(self, x: Tensor) -> Tensor:
-        """Centred, with a mean norm of sqrt(D)."""
-        return (x - self.normal.mean_MD[0]) * self.normal.scale_M[0]
-
-    def raw(self, x: Tensor) -> Tensor:
-        """The way back."""
-        return x / self.normal.scale_M[0] + self.normal.mean_MD[0]
-
-
-class Ours:
-    """This library's trainer."""
-
-    def __init__(self, setting: Setting) -> None:
-        self.training = Training(setting.data.stream, setting.config, None)
-
-    def advance(self) -> None:
-        """One step."""
-        self.training.advance()
-
-    def coded(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """As it is used: by the threshold that was learnt (BatchTopK)."""
-        dictionary: Any = self.training.dictionary()
-        return dictionary.encode(x), dictionary.reconstruct(x)
-
-
-class Lens:
-    """SAELens's own trainer and TopK SAE."""
-
-    def __init__(self, setting: Setting) -> None:
-        from sae_lens import SAETrainer, TopKTrainingSAE, TopKTrainingSAEConfig
-        from sae_lens.config import SAETrainerConfig
-
-        config, self.setting, self.batches = setting.config, setting, setting.batches()
-        width = setting.data.train_NMD.shape[-1]
-        sae: Any = TopKTrainingSAE(TopKTrainingSAEConfig(d_in=width, d_sae=config.latents, k=config.k))
-        settings = SAETrainerConfig(
-            total_training_samples=config.steps * config.batch_size,
-            train_batch_size_samples=config.batch_size,
-            lr=config.lr,
-            lr_end=config.lr,
-            lr_warm_up_steps=max(2, round(config.warm_up * config.steps)),
-            lr_decay_steps=round(config.decay * config.steps),
-            dead_feature_window=config.dead_after // config.batch_size,
-        )
-        self.trainer: Any = SAETrainer(settings, sae, iter(()))
-
-    def advance(self) -> None:
-        """One step."""
-        self.trainer.step(next(self.batches))
-        self.trainer.n_training_steps += 1
-
-    def coded(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """By its own encode and decode."""
-        codes = self.trainer.sae.encode(self.setting.normalised(x))
-        return codes, self.setting.raw(self.trainer.sae.decode(codes))
-
-
-class Sparsify:
-    """sparsify's SparseCoder, with the steps of its trainer's loop, which takes no stored activations."""
-
-    def __init__(self, setting: Setting) -> None:
-        from sparsify import SparseCoder, SparseCoderConfig
-
-        config, self.setting, self.batches, self.step = setting.config, setting, setting.batches(), 0
-        width = setting.data.train_NMD.shape[-1]
-        self.coder: Any = SparseCoder(width, SparseCoderConfig(num_latents=config.latents, k=config.k))
-        self.adam = torch.optim.Adam(self.coder.parameters(), lr=config.lr)
-        self.unfired = torch.zeros(config.latents, dtype=torch.long)
-
-    def advance(self) -> None:
-        """One step."""
-        x, config = next(self.batches), self.setting.config
-        if self.step == 0:
-            self.coder.b_dec.data = x.mean(0)
-        self.coder.set_decoder_norm_to_unit_norm()
-        out = self.coder(x, dead_mask=self.unfired > config.dead_after)
-        (out.fvu + config.aux * out.auxk_loss).backward()
-        self.coder.remove_gradient_parallel_to_decoder_directions()
-        for group in self.adam.param_groups:
-            group["lr"] = config.lr * rate(config, self.step)
-        self.adam.step()
-        self.adam.zero_grad()
-        self.unfired += len(x)
-        self.unfired[out.latent_indices.flatten()] = 0
-        self.step += 1
-
-    def coded(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """By its own encode and decode."""
-        values, indices, _ = self.coder.encode(self.setting.normalised(x))
-        codes = torch.zeros(len(x), self.coder.num_latents).scatter(1, indices, values)
-        return codes, self.setting.raw(self.coder.decode(values, indices))
-
-
-class Learning:
-    """dictionary_learning's TopKTrainer."""
-
-    def __init__(self, setting: Setting) -> None:
-        from dictionary_learning.trainers.top_k import TopKTrainer
-
-        config, self.setting, self.batches, self.step = setting.config, setting, setting.batches(), 0
-        self.trainer: Any = TopKTrainer(
-            steps=config.steps,
-            activation_dim=setting.data.train_NMD.shape[-1],
-            dict_size=config.latents,
-            k=config.k,
-            layer=0,
-            lm_name="",
-            lr=config.lr,
-            auxk_alpha=config.aux,
-            warmup_steps=round(config.warm_up * config.steps),
-            decay_start=round((1 - config.decay) * config.steps),
-            seed=config.seed,
-            device="cpu",
-        )
-        self.trainer.dead_feature_threshold = config.dead_after
-
-    def advance(self) -> None:
-        """One step."""
-        self.trainer.update(self.step, next(self.batches))
-        self.step += 1
-
-    def coded(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """By its own encode and decode."""
-        codes = self.trainer.ae.encode(self.setting.normalised(x))
-        return codes, self.setting.raw(self.trainer.ae.decode(codes))
-
-
-class Floor:
-    """The encoder's product and torch.topk: no gradients, no decoder, no optimiser."""
-
-    def __init__(self, setting: Setting) -> None:
-        g = torch.Generator().manual_seed(0)
-        self.batches, self.k = setting.batches(), setting.config.k
-        self.encoder = torch.randn(setting.data.train_NMD.shape[-1], setting.config.latents, generator=g)
-
-    def advance(self) -> None:
-        """One batch."""
-        torch.topk(next(self.batches) @ self.encoder, self.k, dim=1, sorted=False)
 
 
 def contestants(data: Data, config: DictionaryConfig, lr: float | None) -> dict[str, Any]:
