@@ -45,7 +45,7 @@ RATES = {
     "sparsify": 4e-3,
     "dictionary_learning": 4e-3,
 }
-"""Peak learning rate of each: of 1e-3, 4e-3 and 8e-3 the one with the largest FVE held out after 100 steps."""
+"""Peak learning rate of each: of 1e-3, 4e-3 and 8e-3 the one with the best FVE held out after 100 steps."""
 
 
 def contestants(data: Data, config: DictionaryConfig, lr: float | None) -> dict[str, Any]:
