@@ -7,7 +7,10 @@ import pandas as pd
 import pytest
 import torch
 
+from audit.causal.arms import controls_of, gate_arm
 from audit.causal.controls import FACTOR, match_of, matched_sets, random_directions
+from audit.causal.gates import Gate
+from audit.causal.traits import unit_at
 
 
 def pool(units: int = 400, kinds: tuple[str, ...] = ("neuron",), seed: int = 0) -> pd.DataFrame:
@@ -117,3 +120,20 @@ def test_random_directions_are_as_long_and_carry_nothing_of_the_concept() -> Non
     assert (found @ found.T).fill_diagonal_(0).abs().max() < 0.6 * direction.norm() ** 2
     with pytest.raises(ValueError, match="length 0"):
         random_directions(torch.zeros(8), 1, seed=0)
+
+
+def test_gates_on_most_of_the_units_are_held_against_the_same_gates_dealt_anew() -> None:
+    units = pool(units=40)
+    own = [unit_at(units, row) for row in range(30)]
+    arm = gate_arm("gates", "", [Gate(unit, 0.1 * (k + 1)) for k, unit in enumerate(own)])
+    against = controls_of(arm, units, None, count=4, seed=0)
+    assert against.kind == "shuffled gates"
+    assert against.note is not None
+    assert len(against.arms) == 4
+    for control in against.arms:
+        assert control.whole.strengths == arm.whole.strengths
+        assert len(set(control.whole.units)) == 30
+        assert [unit.module for unit in control.whole.units] == [unit.module for unit in own]
+        assert control.whole.units != arm.whole.units
+    few = gate_arm("gates", "", [Gate(unit, 0.5) for unit in own[:2]])
+    assert controls_of(few, units, None, count=4, seed=0).kind in ("matched", "scaled")

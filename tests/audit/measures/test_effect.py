@@ -169,3 +169,14 @@ def test_a_suite_of_300_items_takes_less_than_a_second() -> None:
     start = time.process_time()
     paired_change(m, m - 0.1 * m, entity, group=group, contrast=CONTRAST, draws=4000)
     assert time.process_time() - start < 1.0
+
+
+def test_the_gained_share_is_the_lost_share_with_the_models_exchanged() -> None:
+    rng = np.random.default_rng(3)
+    entity = [f"e{i}" for i in range(12)]
+    less, more = rng.normal(0.2, 0.1, 12), rng.normal(2.0, 0.2, 12)
+    rose, fell = paired_change(less, more, entity, seed=1), paired_change(more, less, entity, seed=1)
+    assert rose.gained_share == fell.lost_share
+    assert rose.gained_share is not None
+    assert rose.gained_share.value == pytest.approx(1 - less.mean() / more.mean())
+    assert paired_change(more, rng.normal(0, 1, 12), entity).gained_share is None

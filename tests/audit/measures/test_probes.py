@@ -21,6 +21,7 @@ from audit.measures.probes import (
     fit_probe,
     lda_direction,
     null_aucs,
+    null_of_others,
     shuffles,
     subset,
 )
@@ -181,3 +182,13 @@ def test_the_same_seed_gives_the_same_mlp() -> None:
     train, test = halves(world(3, signal=2.0))
     scores = [fit_probe(train, "mlp", seed=5).scores(test.x) for _ in range(2)]
     np.testing.assert_array_equal(*scores)
+
+
+def test_the_slower_probes_have_a_null_too() -> None:
+    train, test = halves(world(7, entities=24, texts=2, width=6, signal=3.0))
+    dealt = shuffles(train.is_a, test.is_a, 12, 0)
+    null = null_of_others(train, test, dealt, 8, 0)
+    assert null.shape == (8,)
+    assert 0.3 < float(null.mean()) < 0.75
+    assert fit_probe(train, "mlp").auc(test) > float(null.mean())
+    assert null_of_others(train, test, dealt, 0, 0).shape == (0,)
