@@ -47,6 +47,8 @@ bench: $(READY) ## time and memory of every stage; harvest, dictionaries and fea
 	$(BIN)/python benchmarks/training_step.py --tiny
 	$(BIN)/python benchmarks/harvest.py
 	$(BIN)/python benchmarks/dictionaries.py
+	$(BIN)/python benchmarks/trainers.py --steps 100
+	$(BIN)/python benchmarks/streaming.py --steps 100
 	$(BIN)/python benchmarks/features.py
 	$(BIN)/python benchmarks/dashboard.py
 	$(BIN)/python benchmarks/report.py --suites 6

@@ -96,7 +96,7 @@ def test_a_method_that_measures_no_divergence_says_so(open_page: Open, miniature
     changed(run, "train", exact_kl_last=None)
     page = open_page("training", run)
     assert not page.exception
-    assert ["The divergence from the start: not measured"] == [info.value for info in page.info]
+    assert [info.value for info in page.info] == ["The divergence from the start: not measured"]
 
 
 def test_recovery_is_drawn_where_it_was_measured(open_page: Open, miniature: Copy) -> None:
