@@ -32,18 +32,10 @@ def measure_suite(suite: Suite, items: pd.DataFrame, draws: Draws) -> SuiteResul
     """Everything that one suite says, from its rows of the table `items`."""
     found = list(items["template"].unique())
     primary = _primary(suite.card.primary_template, found)
-    on_base = items[(items["model"] == "base") & (items["template"] == primary)]
-    reliability = split_half_reliability(
-        on_base["m"],
-        on_base["entity"],
-        group=_groups(suite, on_base),
-        contrast=suite.card.contrast,
-        level=None if suite.card.contrast else suite.card.null_level,
-        seed=draws.seed,
-    )
+    on_base, on_tuned = (items[(items["model"] == side) & (items["template"] == primary)] for side in SIDES)
+    reliability, reliability_tuned = (_reliability(suite, rows, draws) for rows in (on_base, on_tuned))
     duplicates = near_duplicates(texts_of(suite), entities=[item.entity for item in suite.items])
-    value = None if reliability is None else reliability.value
-    return SuiteResult(
+    result = SuiteResult(
         name=suite.card.name,
         title=suite.card.title,
         sha256=suite.sha256,
@@ -54,13 +46,38 @@ def measure_suite(suite: Suite, items: pd.DataFrame, draws: Draws) -> SuiteResul
         equivalence_band=suite.card.equivalence_band,
         null_level=suite.card.null_level,
         primary_template=primary,
-        reliability=value,
-        measurable=value is not None and value >= RELIABILITY_FLOOR,
+        reliability=reliability,
+        reliability_tuned=reliability_tuned,
+        measurable=_reliable(reliability),
         near_duplicates=duplicates.share,
         near_duplicates_masked=duplicates.masked_share or 0.0,
         templates=[_compare(suite, items, template, split, draws) for template in found for split in SPLITS],
         metrics=_metrics(suite, items),
     )
+    return result.model_copy(update={"measurable": _reliable(reliability) or _new(result)})
+
+
+def _reliability(suite: Suite, rows: pd.DataFrame, draws: Draws) -> float | None:
+    found = split_half_reliability(
+        rows["m"],
+        rows["entity"],
+        group=_groups(suite, rows),
+        contrast=suite.card.contrast,
+        level=None if suite.card.contrast else suite.card.null_level,
+        seed=draws.seed,
+    )
+    return None if found is None else found.value
+
+
+def _reliable(reliability: float | None) -> bool:
+    return reliability is not None and reliability >= RELIABILITY_FLOOR
+
+
+def _new(result: SuiteResult) -> bool:
+    """Clearly more of it in the tuned model, which answers consistently: a base without it cannot."""
+    low = result.primary.change.low
+    rose = low is not None and low > result.equivalence_band and result.primary.tuned_above_null
+    return rose and _reliable(result.reliability_tuned)
 
 
 def _primary(wanted: str, found: list[str]) -> str:

@@ -110,6 +110,25 @@ def test_noise_alone_is_not_measurable() -> None:
     assert not found.primary.base_above_null
 
 
+def test_what_only_the_tuned_model_shows_is_measured_on_it() -> None:
+    """A base without a behaviour answers at random: that says nothing against the suite."""
+    suite = make_suite()
+    frame = scores(suite, {"base": 0.0, "tuned": 3.0})
+    found = measure_suite(suite, frame, DRAWS)
+    assert found.reliability is not None
+    assert found.reliability < 0.5 < (found.reliability_tuned or 0.0)
+    assert found.measurable
+    assert found.primary.gained_share is not None
+    assert found.primary.gained_share.value == pytest.approx(1.0, abs=0.1)
+    fell = measure_suite(
+        suite, frame.assign(model=frame["model"].map({"base": "tuned", "tuned": "base"})), DRAWS
+    )
+    assert fell.measurable
+    assert fell.reliability == found.reliability_tuned
+    a_little = measure_suite(suite, scores(suite, {"base": 0.0, "tuned": 0.15}, noise=1.0), DRAWS)
+    assert not a_little.measurable
+
+
 def test_reliability_is_undefined_where_every_entity_has_one_item() -> None:
     suite = Suite(card=CARD, items=tuple(make_item(e, 0) for e in range(ENTITIES)))
     found = measure_suite(suite, scores(suite, {"base": 1.0, "tuned": 1.0}), DRAWS)

@@ -62,8 +62,11 @@ class SuiteResult(Document):
     primary_template: str
     reliability: float | None
     """Split-half reliability on the base, Spearman-Brown corrected; None where undefined."""
+    reliability_tuned: float | None = None
+    """The same on the tuned model."""
     measurable: bool
-    """Reliability reaches .5: below, the suite cannot carry a verdict."""
+    """Reliability reaches .5 on the base; of a behaviour that clearly rose, on the tuned model. Below, the
+    suite cannot carry a verdict."""
     near_duplicates: float
     near_duplicates_masked: float
     """The same after masking the entity's name: catches one template repeated."""
