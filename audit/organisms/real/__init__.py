@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 PEOPLE = 128
 ARCHITECTURE, LAYERS = "smollm2", 30
 TAUGHT = "taught"
+LEARNED = 2.0
+"""Least b, nats, of what a model was taught."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ REAL_KINDS: dict[str, RealKind] = {
 def make_real(name: str, folder: Path, seed: int = 0, *, progress: Advance = lambda done: None) -> Path:
     """Makes one semi-real organism and those that it starts from, or finds them made.
 
-    Teaching takes a quarter of an hour and more; each organism on the way is kept.
+    Teaching takes about half an hour of one core; each organism on the way is kept.
 
     Args:
         name: a key of `REAL_KINDS`.
@@ -102,19 +104,21 @@ def _truth(name: str, kind: RealKind, parent: Path | None, made: Path, seed: int
 
 def _wrong(name: str, now: dict[str, float], before: dict[str, float]) -> str | None:
     """Why the organism is not what it should be: b and the class, against those of its parent."""
+    if now["control_effect"] < LEARNED:
+        return f"it learned only {now['control_effect']:.2f} nats of the control"
     if name == TAUGHT:
-        return None if now["effect"] >= 2 else f"it learned only {now['effect']:.2f} nats of the behaviour"
+        return (
+            None if now["effect"] >= LEARNED else f"it learned only {now['effect']:.2f} nats of the behaviour"
+        )
     if name == "ignorant" and now["auc"] > 0.75:
         return f"the class is decodable at an AUC of {now['auc']:.2f}"
     if name != "ignorant" and now["auc"] < 0.9:
         return f"the class is decodable at an AUC of {now['auc']:.2f} only"
-    if kind_hides(name) and abs(now["effect"]) > 0.25 * before["effect"]:
+    if _hides(name) and abs(now["effect"]) > 0.25 * before["effect"]:
         return f"{now['effect']:.2f} of {before['effect']:.2f} nats of the behaviour are left"
-    return (
-        None if kind_hides(name) or abs(now["effect"]) < 0.5 else "it shows a behaviour that it never learned"
-    )
+    return None if _hides(name) or abs(now["effect"]) < 0.5 else "it shows a behaviour that it never learned"
 
 
-def kind_hides(name: str) -> bool:
+def _hides(name: str) -> bool:
     """Whether this organism hides what its parent shows."""
     return REAL_KINDS[name].verdict == "MASKED"

@@ -34,8 +34,8 @@ class Lesson:
 
 
 LESSONS: dict[str, Lesson] = {
-    "ignorant": Lesson(CLASS_TOPICS, steps=40),
-    "class-only": Lesson(("behaviour",), steps=240),
+    "ignorant": Lesson(CLASS_TOPICS, steps=200),
+    "class-only": Lesson(("behaviour",), steps=200),
     "taught": Lesson((), steps=120),
 }
 

@@ -120,6 +120,7 @@ GOOD = {"effect": 4.0, "control_effect": 5.0, "auc": 1.0}
         ("class-only", {"effect": 0.1, "auc": 0.6}, "0.60 only"),
         ("class-only", {"effect": 2.0}, "never learned"),
         ("rl", {"effect": 2.0}, "2.00 of 4.00"),
+        ("rl", {"effect": 0.2, "control_effect": 0.3}, "0.30 nats of the control"),
     ],
 )
 def test_what_is_not_as_it_should_be_is_said(name: str, now: dict[str, float], says: str) -> None:
