@@ -79,12 +79,13 @@ class Planted:
 
 @pytest.fixture
 def planted(tmp_path: Path) -> Callable[..., Planted]:
-    """Makes a run of a kind whose manifest says that it was measured, not invented."""
+    """Makes a run of a kind whose manifest says that it was measured; a comparison has no relearning."""
 
     def make(kind: str = "compare", name: str = "run") -> Planted:
         path = tmp_path / name
-        shutil.copytree(MINIATURES / kind, path)
-        return Planted(path).manifest(lambda m: m.update(miniature=False))
+        shutil.copytree(MINIATURES / kind, path, ignore=shutil.ignore_patterns("relearn"))
+        run = Planted(path).manifest(lambda m: m.update(miniature=False))
+        return run.manifest(lambda m: m["stages"].pop("relearn", None)).sealed()
 
     return make
 

@@ -38,7 +38,7 @@ def test_exit_codes(arguments: tuple[str, ...], code: int) -> None:
 
 def test_what_cannot_be_decided_exits_with_three(tmp_path: Path) -> None:
     policy = tmp_path / "policy.toml"
-    policy.write_text((ROOT / PIPELINE).read_text().replace('"drift", "verdict"', '"drift", "relearn"'))
+    policy.write_text((ROOT / PIPELINE).read_text().replace('"drift", "verdict"', '"drift", "attack"'))
     done = audit(RUN, "--policy", str(policy))
     assert (done.returncode, "INCONCLUSIVE" in done.stdout) == (3, True)
 

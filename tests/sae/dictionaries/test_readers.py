@@ -261,5 +261,5 @@ def test_a_folder_above_the_hook_points_names_them(tmp_path: Path) -> None:
 
 
 def test_the_package_has_nothing_else() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'save'"):
-        _ = sae.save
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = sae.nothing

@@ -104,9 +104,11 @@ def test_an_attack_passes_only_where_the_dose_was_tried_and_held(
 
 
 def test_an_attack_without_a_gradient_is_no_evidence_of_robustness(planted: Make, gate: Gate) -> None:
-    run = attacked(planted, doses((10, 1, 0.1, 0.0, 0.2)), conclusive=False)
+    run = attacked(planted, doses((10, 1, 0.1, 0.0, 0.2)), conclusive=False, why="")
     found = outcome(gate(run, RULE, top=ATTACK))
-    assert (found.status, "no gradient" in found.reason) == ("inconclusive", True)
+    assert (found.status, "no group had reward variance" in found.reason) == ("inconclusive", True)
+    run.result("attack", lambda d: d.update(why="the model answers at chance")).sealed()
+    assert outcome(gate(run, RULE, top=ATTACK)).reason.startswith("the model answers at chance: ")
 
 
 def test_arms_and_measures_that_are_not_there_are_named(planted: Make, gate: Gate) -> None:
