@@ -153,7 +153,7 @@ def planted_table(found: Sequence[Planted]) -> Table:
 
 def _cells(found: Score | None) -> Sequence[str]:
     if found is None:
-        return ("-",) * 5
+        return ("-",) * 6
     return (
         f"{found.recall:.2f}",
         _number(found.precision),

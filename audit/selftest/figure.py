@@ -58,7 +58,7 @@ def _reliability(axes: Axes, result: SelftestResult) -> None:
     axes.plot([0, 1], [0, 1], ":", color="#7a7a7a", linewidth=1)
     axes.spines[["top", "right"]].set_visible(False)
     if not result.reliability:
-        axes.text(0.5, 0.5, "confidence is not calibrated", ha="center", va="center")
+        axes.text(0.98, 0.1, "confidence is not calibrated", ha="right", va="center")
         return
     for one in result.reliability:
         axes.plot([one.stated, one.stated], [one.low, one.high], color=INK, linewidth=1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from audit.evidence.schema.results import DoseEvidence, WayEvidence
 from audit.evidence.schema.results import LadderEvidence as Evidence
 from audit.verdict.gather import Results, evidence_of
-from audit.verdict.row import row_of
 from audit.verdict.rule import decide
 
-__all__ = ["DoseEvidence", "Evidence", "Results", "WayEvidence", "decide", "evidence_of", "row_of"]
+__all__ = ["DoseEvidence", "Evidence", "Results", "WayEvidence", "decide", "evidence_of"]

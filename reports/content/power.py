@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from audit.evidence.schema.results import SelftestResult
 from reports.content.parts import absent, claims_table, columns, raw, section
 from reports.ledger import Evidence
-from reports.model import Block, Line, Section, Source, Table, gap_notice, line
+from reports.model import Block, Line, Paragraph, Section, Source, Span, Table, gap_notice, line
 from reports.numbers import estimate, interval, number
 
 
@@ -18,11 +18,25 @@ def power_section(evidence: Evidence) -> Section:
         return section("power", "Audit power", question, _matrix(evidence))
     said = evidence.entry("verdict/calibration")
     recorded = [line(evidence.slot(said.claim.id), ".")] if said else []
+    if said and not str(said.claim.value).startswith("not measured"):
+        return section("power", "Audit power", question, [_record(evidence.slot(said.claim.id))])
     why = line(
         "This run holds no selftest: its verdicts carry no error rates. `audit selftest` measures them."
     )
     return section(
         "power", "Audit power", question, [gap_notice("Not measured: audit power", why, *recorded)]
+    )
+
+
+def _record(slot: Span) -> Paragraph:
+    """The record of the thresholds that gave this run's verdicts."""
+    return Paragraph(
+        line(
+            "These verdicts come from thresholds with a record: `audit selftest --full` applied them to models "
+            "whose truth is known. ",
+            slot,
+            ".",
+        )
     )
 
 

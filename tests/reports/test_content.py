@@ -19,7 +19,7 @@ from reports.content.gate import Gate, GateRow, gate_blocks
 from reports.content.limits import reasons_in
 from reports.data import as_data, report_json
 from reports.ledger import Evidence, UnreadableError, evidence_of, read_columns
-from reports.model import Block, Card, Notice, Picture, Report, Section, Span, Table
+from reports.model import Block, Card, Notice, Paragraph, Picture, Report, Section, Span, Table
 from reports.text import clean
 from reports.verify import says
 
@@ -369,3 +369,15 @@ def test_the_document_as_data_has_its_blocks_and_hashes_its_figures(documents: A
     assert types <= {"paragraph", "bullets", "heading", "facts", "table", "picture", "card", "notice"}
     assert '"svg"' not in json.dumps(found)
     assert any("svg" in block for section in as_data(report)["sections"] for block in section["blocks"])
+
+
+@pytest.mark.parametrize(("record", "kind"), [("12 of 12 right", Paragraph), ("not measured: none", Notice)])
+def test_the_record_of_the_thresholds_is_a_gap_only_where_there_is_none(
+    record: str, kind: type, copied: Callable[[str], Path], edits: Any
+) -> None:
+    run = copied("compare")
+    edits.change(run / "stages/verdict/result.json", lambda found: found.update(calibration=record))
+    edits.seal(run)
+    (only,) = blocks(report_of(evidence_of(run)), "power")
+    assert isinstance(only, kind)
+    assert record in "".join(span.text for span in spans(only))

@@ -8,7 +8,7 @@ import pytest
 
 from audit.calibration import Certainty, Range, Thresholds
 from audit.evidence.schema.results import DoseEvidence, LadderEvidence, WayEvidence
-from audit.verdict import decide, row_of
+from audit.verdict import decide
 from audit.verdict.rule import ON_BASE
 from audit.verdict.rungs import ASKING, BYPASS, DIRECTIONS, GATES, RELEARNING
 
@@ -262,12 +262,3 @@ def test_confidence_and_range_come_from_the_calibration() -> None:
     assert len(far.extrapolated) == 4
     assert "8,000,000,000" in far.extrapolated[0]
     assert decided(MASKED).extrapolated == ["the thresholds were not calibrated: they are starting values"]
-
-
-def test_a_row_has_every_number_under_its_own_name() -> None:
-    row = row_of(LadderEvidence(**MASKED))
-    assert row["gates_recovered"] == 0.9
-    assert row["relearn_10_control"] == 0.05
-    assert row["known_null"] == 0.62
-    assert "seen" not in row
-    assert all(value is None or isinstance(value, float | int | str) for value in row.values())
