@@ -32,8 +32,8 @@ def _record(slot: Span) -> Paragraph:
     """The record of the thresholds that gave this run's verdicts."""
     return Paragraph(
         line(
-            "These verdicts come from thresholds with a record: `audit selftest --full` applied them to models "
-            "whose truth is known. ",
+            "These verdicts come from thresholds with a record: `audit selftest --full` applied them to "
+            "models whose truth is known. ",
             slot,
             ".",
         )
