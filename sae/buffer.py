@@ -12,15 +12,18 @@ from sae.errors import HarvestError
 from sae.types import PairedActivations, TokenInfo
 
 Columns = tuple[Tensor, ...]
+SPARSE = 16
+"""A batch of less than one in so many places is drawn number by number, a larger one by permuting all."""
 
 
 class ShuffleBuffer:
     """Activations in random order, each exactly once, in batches of equal size (the last may be smaller).
 
     The buffer is kept full: each batch is drawn at random from all that it holds, and what comes next takes
-    the places. So an activation leaves after a time that is random and on average `capacity` activations
-    long. A capacity of the whole stream gives a uniform permutation; with a smaller one, let the documents
-    come in random order too (`sae.harvest.shuffled_order`), or the order of the corpus shows through.
+    the places; nothing else moves. So an activation leaves after a time that is random and on average
+    `capacity` activations long. A capacity of the whole stream gives a uniform permutation; with a smaller
+    one, let the documents come in random order too (`sae.harvest.shuffled_order`), or the order of the corpus
+    shows through.
 
     Args:
         stream: chunks of any size.
@@ -54,7 +57,7 @@ class ShuffleBuffer:
                 _put(held, here, columns, taken)
                 taken, free = taken + len(here), free[len(here) :]
                 if not len(free):
-                    free = self._draw(torch.arange(self._capacity))[: self._batch_size]
+                    free = drawn(self._capacity, self._batch_size, self._generator)
                     yield _taken(held, free)
         if held is not None:
             yield from self._rest(held, free)
@@ -62,12 +65,33 @@ class ShuffleBuffer:
     def _rest(self, held: Columns, free: Int[Tensor, " K"]) -> Iterator[PairedActivations]:
         used = torch.ones(self._capacity, dtype=torch.bool)
         used[free] = False
-        rows = self._draw(used.nonzero().squeeze(1))
+        left = used.nonzero().squeeze(1)
+        rows = left[drawn(len(left), len(left), self._generator)]
         for start in range(0, len(rows), self._batch_size):
             yield _taken(held, rows[start : start + self._batch_size])
 
-    def _draw(self, rows: Int[Tensor, " K"]) -> Int[Tensor, " K"]:
-        return rows[torch.randperm(len(rows), generator=self._generator)]
+
+def drawn(places: int, count: int, generator: torch.Generator) -> Int[Tensor, " K"]:
+    """`count` of `places` at random, without replacement and in random order: int64 [count].
+
+    The first `count` different numbers of a sequence of independent ones, where that costs less than a
+    permutation of all places: the time is of order `count`, however large the buffer.
+    """
+    if count * SPARSE > places:
+        return torch.randperm(places, generator=generator)[:count]
+    found = torch.empty(0, dtype=torch.long)
+    while len(found) < count:
+        more = torch.randint(places, (count + count // 8 + 16,), generator=generator)
+        found = _first_appearances(torch.cat([found, more]))
+    return found[:count]
+
+
+def _first_appearances(numbers: Int[Tensor, " N"]) -> Int[Tensor, " K"]:
+    """Every number once, in the order in which they come first."""
+    values, places = torch.unique(numbers, return_inverse=True)
+    first = torch.full_like(values, len(numbers))
+    first.scatter_reduce_(0, places, torch.arange(len(numbers)), "amin")
+    return numbers[first.sort().values]
 
 
 def _columns(chunk: PairedActivations) -> Columns:

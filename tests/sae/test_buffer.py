@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import pytest
 import torch
 
-from sae.buffer import ShuffleBuffer
+from sae.buffer import SPARSE, ShuffleBuffer, drawn
 from sae.errors import HarvestError
 from sae.harvest import shuffled_order
 from sae.types import PairedActivations, TokenInfo
@@ -98,6 +98,25 @@ def test_it_takes_no_more_than_it_needs_before_it_gives() -> None:
         given += len(batch.x_NLMD)
         if given < 4000:
             assert taken - given <= 500 + 170
+
+
+@pytest.mark.parametrize(("places", "count"), [(40, 2), (40, 3), (1000, 1), (7, 7), (1, 1), (100_000, 6000)])
+def test_places_are_drawn_without_replacement(places: int, count: int) -> None:
+    found = drawn(places, count, torch.Generator().manual_seed(0))
+    assert len(found) == count == len(found.unique())
+    assert 0 <= int(found.min()) <= int(found.max()) < places
+
+
+def test_every_ordered_draw_is_as_likely_as_any_other() -> None:
+    places, draws = 2 * SPARSE, 40_000
+    g = torch.Generator().manual_seed(1)
+    pairs = torch.stack([drawn(places, 2, g) for _ in range(draws)])
+    counts = torch.zeros(places, places).index_put_(tuple(pairs.T), torch.ones(draws), accumulate=True)
+    assert int(counts.diagonal().sum()) == 0
+    expected = draws / (places * (places - 1))
+    off = counts[~torch.eye(places, dtype=torch.bool)]
+    chi2, freedom = float(((off - expected) ** 2 / expected).sum()), places * (places - 1) - 1
+    assert abs(chi2 - freedom) < 4 * (2 * freedom) ** 0.5
 
 
 def test_an_empty_stream_gives_nothing() -> None:
