@@ -70,7 +70,7 @@ def _work(
             yield cell, _one(cell, folder, organisms, keep)
         return
     context = get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(cells)), context, max_tasks_per_child=8) as pool:
+    with ProcessPoolExecutor(min(workers, len(cells)), context) as pool:
         try:
             futures = {pool.submit(_one, cell, folder, organisms, keep): cell for cell in cells}
             for future in as_completed(futures):
