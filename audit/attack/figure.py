@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from audit.attack.measures import HARM, TRAINED
+from audit.figures import write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,12 +34,7 @@ def write_figures(doses: pd.DataFrame, folder: Path) -> None:
         doses: the table `attack_doses`.
         folder: exists.
     """
-    figure = draw(doses)
-    for ending in ("png", "svg"):
-        # Without a date the same table gives the same file.
-        figure.savefig(
-            folder / f"dose_curves.{ending}", dpi=150, metadata={"Date": None} if ending == "svg" else None
-        )
+    write_figure(draw(doses), folder, "dose_curves")
 
 
 def draw(doses: pd.DataFrame) -> Figure:
@@ -48,7 +44,7 @@ def draw(doses: pd.DataFrame) -> Figure:
 
     panels = [panel for panel in PANELS if (doses["measure"] == panel[0]).any()]
     rows = -(-len(panels) // COLUMNS)
-    with mpl.rc_context({"svg.hashsalt": "dose_curves", "font.size": 8}):
+    with mpl.rc_context({"font.size": 8}):
         figure = Figure(figsize=(3.3 * COLUMNS, 2.7 * rows + 0.4))
         for place, (measure, title) in enumerate(panels):
             axes = figure.add_subplot(rows, COLUMNS, place + 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,21 +16,12 @@ WORDS = ("UNCHANGED", "MASKED", "LATENT", "ERASED", "INDUCED", "INCONCLUSIVE")
 INK = "#2f6db3"
 
 
-def write_figure(folder: Path, result: SelftestResult) -> None:
-    """Writes `record.png` and `record.svg`; the same result gives the same bytes."""
-    figure = draw(result)
-    for ending in ("png", "svg"):
-        # Without a date the same record gives the same file.
-        metadata = {"Date": None} if ending == "svg" else None
-        figure.savefig(folder / f"record.{ending}", dpi=150, metadata=metadata)
-
-
-def draw(result: SelftestResult) -> Figure:
+def draw_record(result: SelftestResult) -> Figure:
     """Left: planted truth against verdict; right: stated confidence against how often it was right."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({"svg.hashsalt": "record", "font.size": 8}):
+    with mpl.rc_context({"font.size": 8}):
         figure = Figure(figsize=(8.6, 3.8))
         left, right = figure.subplots(1, 2, width_ratios=(1.3, 1))
         _matrix(left, result)

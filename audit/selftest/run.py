@@ -18,14 +18,16 @@ from audit.evidence.run import RunFolder, writing_run
 from audit.evidence.schema.documents import ModelRecord
 from audit.evidence.schema.results import SelftestResult
 from audit.evidence.stage import StageFolder, run_stage
+from audit.figures import write_figure
 from audit.manifests import default_out, new_manifest, to_toml
 from audit.pair.cache import cache_root
 from audit.progress import Advance, Progress
 from audit.selftest.cell import PRESET, Found
 from audit.selftest.certainty import certainty_of
 from audit.selftest.config import SelftestConfig
-from audit.selftest.figure import write_figure
+from audit.selftest.figure import draw_record
 from audit.selftest.fit import fit
+from audit.selftest.ladder import draw_ladder
 from audit.selftest.plan import Cell, cells_of
 from audit.selftest.record import range_of, record_of, sentence
 from audit.selftest.runner import run_cells
@@ -87,7 +89,8 @@ def _run(plan: Plan, folder: StageFolder) -> SelftestResult:
         thresholds = thresholds.model_copy(update={"range": range_of(found), "record": result.record})
     with output_errors(folder.path):
         _write(folder, found, thresholds)
-        write_figure(folder.path, result)
+        write_figure(draw_record(result), folder.path, "record")
+        write_figure(draw_ladder(found, thresholds), folder.path, "ladder")
     return result
 
 

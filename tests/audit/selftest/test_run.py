@@ -63,7 +63,7 @@ def test_a_run_holds_record_evidence_and_figure(audits: list[str], tmp_path: Pat
     assert result.accuracy_decided.value == 1
     assert result.thresholds == load_thresholds().numbers, "the quick selftest fits nothing"
     stage = run.stage_path("selftest")
-    assert {"record.png", "record.svg", "evidence.json", "thresholds.json"} <= {
+    assert {"record.png", "record.svg", "ladder.png", "evidence.json", "thresholds.json"} <= {
         p.name for p in stage.iterdir()
     }
     rows = [Found.model_validate(row) for row in json.loads((stage / "evidence.json").read_text())]
