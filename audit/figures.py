@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def write_figure(figure: Figure, folder: Path, name: str) -> None:
-    """Writes `NAME.png` and `NAME.svg`; the same figure gives the same bytes (no date, fixed names inside)."""
+    """Writes `NAME.png` and `NAME.svg`, without a date: the same figure gives the same bytes."""
     import matplotlib as mpl
 
     with mpl.rc_context({"svg.hashsalt": name}):

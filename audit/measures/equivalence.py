@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from scipy import stats
-
 from audit.measures.bootstrap import Estimate
 
 
@@ -42,14 +40,3 @@ def compare_to_band(change: Estimate, band: float) -> BandAnswer:
     if change.low > band or change.high < -band:
         return BandAnswer.CHANGED
     return BandAnswer.TOO_WIDE if change.high - change.low > 2 * band else BandAnswer.UNDECIDED
-
-
-def minimal_detectable_effect(change: Estimate, power: float = 0.8) -> float:
-    """The smallest true change that a suite of this precision would find at p < .05 with this power.
-
-    (z_.975 + z_power) standard errors, the standard error read off the interval's width; inf for an unbounded
-    interval.
-    """
-    z = stats.norm.ppf(0.975)
-    standard_error = (change.high - change.low) / (2 * z)
-    return float((z + stats.norm.ppf(power)) * standard_error)

@@ -30,11 +30,6 @@ class Flips:
         """All items compared."""
         return self.both + self.stopped + self.started + self.neither
 
-    @property
-    def flipped_share(self) -> float:
-        """Share of items that changed sides."""
-        return (self.stopped + self.started) / self.items
-
 
 def count_flips(
     m_base: ArrayLike,

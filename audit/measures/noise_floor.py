@@ -25,10 +25,6 @@ class NoiseFloor:
         """Upper end of the interval, nats: drift must exceed it to be reported as movement."""
         return self.estimate.high
 
-    def exceeded_by(self, drift: Estimate) -> bool:
-        """Whether the whole interval of a drift lies above the bound."""
-        return drift.low > self.bound
-
 
 def noise_floor(per_step: ArrayLike, mask: ArrayLike, *, draws: int = 4000, seed: int = 0) -> NoiseFloor:
     """The floor from one reload; with several, the one with the highest `bound` counts.

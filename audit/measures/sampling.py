@@ -39,16 +39,6 @@ class StepDivergences:
     """[N, T] KL(tuned || base)."""
 
 
-@dataclass(frozen=True)
-class ScoredBatch:
-    """A model's logits for the sampled steps of some sequences."""
-
-    rows: list[int]
-    """Which sequences."""
-    logits: Float[Tensor, "B T V"]
-    """Logits from which the token of each step was (or could have been) drawn; T is the batch's longest."""
-
-
 def sample_sequences(
     model: CausalLM,
     prompts: Sequence[Tokens],
@@ -91,19 +81,6 @@ def sample_sequences(
         tokens[rows, :steps], mask[rows, :steps] = drawn.tokens, drawn.mask
         advance(len(rows))
     return Samples(np.where(mask, tokens, 0), mask)
-
-
-def score_sequences(
-    model: CausalLM,
-    prompts: Sequence[Tokens],
-    samples: Samples,
-    *,
-    batch_size: int,
-    vocabulary: int | None = None,
-) -> Iterator[ScoredBatch]:
-    """One model's logits at the sampled steps, batch by batch, the true tokens being fed."""
-    for rows in _scoring_batches(prompts, samples, batch_size):
-        yield ScoredBatch(rows, _step_logits(model, prompts, samples, rows, vocabulary))
 
 
 def sequence_divergences(

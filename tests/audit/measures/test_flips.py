@@ -9,7 +9,6 @@ def test_the_four_counts() -> None:
     found = count_flips([1, 1, 1, -1, -1, -2], [1, -1, -1, 1, -1, -1])
     assert (found.both, found.stopped, found.started, found.neither) == (1, 2, 1, 2)
     assert found.items == 6
-    assert found.flipped_share == 0.5
 
 
 def test_p_value_is_mcnemars_exact_one() -> None:
