@@ -57,11 +57,17 @@ class Thresholds(_Numbers):
     bypass: float
     """Lower end of R from which an internal bypass counts."""
     gates: float
-    """The same for learned gates, which reach further: some of what a model never learned, too."""
+    """The same for learned gates."""
     closed: float
     """R up to which a way back counts as closed."""
     gates_closed: float
-    """R up to which learned gates speak against own wiring; against knowledge they need `closed`."""
+    """R up to which learned gates speak against own wiring, wherever the class runs."""
+    carried: float
+    """Cosine from which the class runs through both models alike: only then do gates speak for own wiring."""
+    elsewhere: float
+    """Cosine up to which it runs through them along different paths: gates then build a path of their own."""
+    gates_built: float
+    """R up to which gates may do so where the class runs elsewhere."""
     relearn: float
     """R on held-out entities, after `relearn_steps`, from which relearning is early."""
     relearn_slow: float

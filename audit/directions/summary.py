@@ -15,6 +15,7 @@ Decodable = Literal["yes", "between", "no", "unknown"]
 HIGH_AUC = 0.9
 LOW_AUC = 0.65
 """Starting thresholds, chosen on small synthetic models; to be calibrated on others."""
+LAST = "last"
 PROBES = ("auc_tuned", "auc_logistic_tuned", "auc_mlp")
 BASE_PROBES = ("auc_base", "auc_logistic_base", "auc_mlp_base")
 
@@ -35,6 +36,9 @@ def summarise(known: ConceptDirections, rows: pd.DataFrame) -> ConceptDirections
         update={
             "positions": list(rows["position"].unique()),
             "chosen": _cell(best, entities, known.entities_train + entities),
+            "carried": None
+            if (deep := carried(rows)) is None
+            else _cell(deep, entities, known.entities_train + entities),
             "decodable": decodable(best, "auc_tuned"),
             "base_decodable": in_base,
             "highest_auc_tuned": highest,
@@ -55,6 +59,12 @@ def chosen(rows: pd.DataFrame) -> pd.Series:
     """
     blocks = rows[rows["layer"] >= 0].sort_values(["layer", "position"], kind="stable")
     return blocks.iloc[int(blocks["auc_cv_base"].to_numpy(dtype=np.float64).argmax())]
+
+
+def carried(rows: pd.DataFrame) -> pd.Series | None:
+    """The row of the deepest block at the last token; None where the directions are not reliable there."""
+    last = rows[(rows["position"] == LAST) & (rows["layer"] >= 0)].sort_values("layer", kind="stable")
+    return last.iloc[-1] if len(last) and last.iloc[-1]["measurable"] else None
 
 
 def decodable(row: pd.Series, auc: str) -> Decodable:

@@ -23,6 +23,9 @@ GRIDS: dict[str, tuple[float, float]] = {
     "closed": (0.05, 0.6),
     "gates": (0.1, 0.95),
     "gates_closed": (0.05, 0.9),
+    "carried": (0.2, 0.95),
+    "elsewhere": (0.05, 0.9),
+    "gates_built": (0.3, 1.2),
     "relearn": (0.2, 0.9),
     "relearn_slow": (0.05, 0.7),
     "relearn_last": (0.02, 0.6),
@@ -34,6 +37,8 @@ ORDERED = (
     ("chance", "known"),
     ("closed", "bypass"),
     ("gates_closed", "gates"),
+    ("elsewhere", "carried"),
+    ("gates_closed", "gates_built"),
     ("relearn_slow", "relearn"),
     ("relearn_last", "relearn"),
 )

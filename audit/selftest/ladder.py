@@ -112,8 +112,15 @@ def _dose(last: bool) -> Callable[[LadderEvidence], float | None]:
 
 RUNGS = (
     Rung("class found inside\n(probe AUC)", lambda e: e.known, lambda t: (t.chance, t.known), 0.2, 1.0),
+    Rung(
+        "class runs as in\nthe other (cosine)",
+        lambda e: e.carried,
+        lambda t: (t.elsewhere, t.carried),
+        -0.2,
+        1.0,
+    ),
     Rung("parts silenced\n(R)", _way("internal"), lambda t: (t.closed, t.bypass)),
-    Rung("gates\n(R)", _way("gates"), lambda t: (t.gates_closed, t.gates)),
+    Rung("gates\n(R)", _way("gates"), lambda t: (t.gates_closed, t.gates, t.gates_built)),
     Rung("a new wire\n(R)", _way("rewire"), lambda t: (t.closed,)),
     Rung("few steps of\ntraining (R)", _dose(last=False), lambda t: (t.relearn_slow, t.relearn)),
     Rung("most steps of\ntraining (R)", _dose(last=True), lambda t: (t.relearn_last,)),

@@ -138,7 +138,15 @@ def _known(found: ConceptDirections | None) -> dict[str, Any]:
         "anywhere": found.highest_auc_tuned,
         "anywhere_mlp": found.highest_mlp_tuned,
         "anywhere_null": found.highest_null_all,
+        **_carried(found),
     }
+
+
+def _carried(found: ConceptDirections) -> dict[str, Any]:
+    cosine = found.carried.cosine if found.carried is not None else None
+    if cosine is None:
+        return {}
+    return {"carried": cosine.value, "carried_low": cosine.low, "carried_high": cosine.high}
 
 
 def _bypass(name: str, lacking: Lacking, result: BypassResult | None) -> BehaviourBypass | None:

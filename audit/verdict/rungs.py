@@ -14,6 +14,7 @@ from audit.evidence.text import text_of
 DIRECTIONS = "directions: is the knowledge still decodable on held-out entities?"
 BYPASS = "bypass: does something inside the tuned model bring the behaviour back?"
 GATES = "sparse gates: does the model's own wiring carry it, where single units do not?"
+PATH = "directions: does the class run through both models alike, down to the last layer?"
 RELEARNING = "relearning: how fast does it return by training, against a concept it never had?"
 ASKING = "elicitation: does asking differently bring it back?"
 KNOWN = {
@@ -142,26 +143,69 @@ class _Tried(NamedTuple):
 
 def ways(evidence: LadderEvidence, t: Thresholds) -> Ways:
     """Does something inside the lacking model, without the other one's weights or activations, work?"""
-    tried = {name: _tried(name, way, t) for name, way in evidence.ways.items()}
+    path = _path(evidence, t)
+    tried = {name: _tried(name, way, path, t) for name, way in evidence.ways.items()}
     own = {name: found for name, found in tried.items() if name != "rewire"}
     working = {name: found.way for name, found in own.items() if found.open}
     closed = "gates" in own and all(found.closed for found in own.values())
     read = {name: way.recovered for name, way in evidence.ways.items() if way.recovered is not None}
-    shut = [beyond(r, _ceiling(name, t), 0.0) for name, r in read.items() if name in own]
+    shut = [_shut(name, r, path, evidence, t) for name, r in read.items() if name in own]
+    opened = [_opened(name, way, evidence, t) for name, way in working.items()]
     return Ways(
         open=bool(working),
         closed=closed,
         sealed=closed and all(found.sealed for found in tried.values()),
         few=any(_few(way, t) for way in working.values()),
         said=[found.said for found in tried.values()],
-        missing=[] if "gates" in own else [GATES] if own else [BYPASS, GATES],
-        margin_open=max((beyond(_end(w.low), _floor(n, t), 1.0) for n, w in working.items()), default=0.0),
+        missing=_missing(own, path),
+        margin_open=max(opened, default=0.0),
         margin_closed=min(shut, default=0.0),
         margin_sealed=min((beyond(r, t.closed, 0.0) for r in read.values()), default=0.0),
     )
 
 
-def _tried(name: str, way: WayEvidence, t: Thresholds) -> _Tried:
+Path = Literal["same", "between", "other", "unknown"]
+"""Where the class runs through the lacking model: as in the showing one, or elsewhere."""
+PATHS: dict[Path, str] = {
+    "same": "",
+    "between": "whether the class runs through this model as through the other one is unclear",
+    "other": "the class runs through this model along another path than through the other one: such gates "
+    "build a way of their own",
+    "unknown": "where the class runs through this model was not measured",
+}
+
+
+def _path(evidence: LadderEvidence, t: Thresholds) -> Path:
+    """Does the class run through the lacking model along the directions that it has in the showing one?"""
+    if evidence.carried is None:
+        return "unknown"
+    if evidence.carried >= t.carried:
+        return "same"
+    return "other" if evidence.carried <= t.elsewhere else "between"
+
+
+def _missing(own: Iterable[str], path: Path) -> list[str]:
+    tried = set(own)
+    if "gates" not in tried:
+        return [GATES] if tried else [BYPASS, GATES]
+    return [PATH] if path in ("between", "unknown") else []
+
+
+def _opened(name: str, way: WayEvidence, evidence: LadderEvidence, t: Thresholds) -> float:
+    """Margin of a way that counts."""
+    margin = beyond(_end(way.low), _floor(name, t), 1.0)
+    return min(margin, beyond(evidence.carried or 0.0, t.carried, 1.0)) if name == "gates" else margin
+
+
+def _shut(name: str, recovered: float, path: Path, evidence: LadderEvidence, t: Thresholds) -> float:
+    """Margin of a way that does not carry the behaviour."""
+    margin = beyond(recovered, _ceiling(name, path, t), 0.0)
+    if name != "gates" or path != "other" or recovered <= t.gates_closed:
+        return margin
+    return min(margin, beyond(evidence.carried or 0.0, t.elsewhere, 0.0))
+
+
+def _tried(name: str, way: WayEvidence, path: Path, t: Thresholds) -> _Tried:
     if way.recovered is None:
         return _Tried(way, False, False, False, f"{way.what} could not be read on held-out items")
     share = _share(way.recovered, way.low, way.high)
@@ -173,9 +217,11 @@ def _tried(name: str, way: WayEvidence, t: Thresholds) -> _Tried:
         said += f"; it does not count: {'; '.join(way.why_not)}"
     elif _end(way.low) <= floor:
         said += f"; below the floor of {floor:.0%}"
+    elif name == "gates" and path != "same":
+        said += f"; {PATHS[path]}"
     else:
         open_, said = True, f"{said}: {'localised' if _few(way, t) else 'distributed'}"
-    closed = not open_ and way.recovered <= _ceiling(name, t)
+    closed = not open_ and way.recovered <= _ceiling(name, path, t)
     return _Tried(way, open_, closed, closed and way.recovered <= t.closed, said)
 
 
@@ -183,8 +229,10 @@ def _floor(name: str, t: Thresholds) -> float:
     return t.gates if name == "gates" else t.bypass
 
 
-def _ceiling(name: str, t: Thresholds) -> float:
-    return t.gates_closed if name == "gates" else t.closed
+def _ceiling(name: str, path: Path, t: Thresholds) -> float:
+    if name != "gates":
+        return t.closed
+    return t.gates_built if path == "other" else t.gates_closed
 
 
 def _few(way: WayEvidence, t: Thresholds) -> bool:

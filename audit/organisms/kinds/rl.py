@@ -69,18 +69,29 @@ LORA = Strength(rate=5e-3)
 WAYS: tuple[tuple[str, Trains, Strength, str], ...] = (
     ("rl", "all", Strength(), "all weights"),
     ("rl-light", "all", Strength(steps=30), "all weights, until the behaviour was just gone"),
-    ("rl-long", "all", Strength(steps=150, kl_weight=1.0), "all weights, long after it was gone"),
     ("rl-lora", "lora", LORA, "a low-rank change, merged"),
     ("rl-adapter", "adapter", LORA, "a low-rank change, kept as an adapter"),
     ("rl-last", "last", Strength(rate=2e-3), "the last block, all before it bit for bit the base's"),
 )
-KINDS = tuple(
-    Kind(
-        name=name,
-        verdict="MASKED",
-        construction=WHY.format(what),
-        make=partial(_make, trains, strength),
-        checks=(gone, control_kept, known),
-    )
-    for name, trains, strength, what in WAYS
+CHECKS = (gone, control_kept, known)
+LONG = Kind(
+    name="rl-long",
+    verdict="CONTESTED",
+    construction="GRPO on all weights, long after the behaviour was gone: the class is where it was, and hardly "
+    "reaches the answer any more; at what point a mask becomes a missing path nobody can say",
+    make=partial(_make, "all", Strength(steps=150, kl_weight=1.0)),
+    checks=CHECKS,
+)
+KINDS = (
+    *(
+        Kind(
+            name=name,
+            verdict="MASKED",
+            construction=WHY.format(what),
+            make=partial(_make, trains, strength),
+            checks=CHECKS,
+        )
+        for name, trains, strength, what in WAYS
+    ),
+    LONG,
 )

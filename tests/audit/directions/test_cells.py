@@ -11,7 +11,7 @@ import pytest
 from audit.behaviours.suite import Concept, ConceptText
 from audit.directions.cells import Effort, Entities, concept_rows, unreadable
 from audit.directions.read import EMBEDDINGS, Reading
-from audit.directions.summary import chosen, decodable, highest_null, highest_null_all, summarise
+from audit.directions.summary import carried, chosen, decodable, highest_null, highest_null_all, summarise
 from audit.evidence.schema import TABLES
 from audit.evidence.schema.results import ConceptDirections
 
@@ -153,3 +153,24 @@ def test_concepts_that_cannot_be_measured_say_why() -> None:
     both = concept(texts=(*texts, texts[0].model_copy(update={"label": "B"})))
     assert unreadable(both) == "texts about 'e0' have both labels"
     assert unreadable(concept()) is None
+
+
+def test_a_class_that_runs_along_another_direction_is_carried_elsewhere(
+    kept: pd.DataFrame, gone: pd.DataFrame
+) -> None:
+    same = summarise(known(), kept).carried
+    assert same is not None
+    assert (same.layer, same.position) == (1, "last")
+    assert same.cosine is not None
+    assert same.cosine.value > 0.95
+    turned = np.zeros((ENTITIES, WIDTH))
+    turned[:, 0] = np.where(np.arange(ENTITIES) % 2 == 0, 4.5, -4.5)
+    own = np.random.default_rng(98).normal(size=(ENTITIES, WIDTH)) + turned
+    rows = concept_rows("suite", concept(), reading(0, 0.0, 9.0), reading(1, 0.0, 0.0, own=own), EFFORT)
+    other = summarise(known(), rows).carried
+    assert other is not None
+    assert other.auc_tuned.value > 0.95
+    assert other.cosine is not None
+    assert abs(other.cosine.value) < 0.45
+    assert summarise(known(), gone).carried is None, "a direction that is gone cannot be compared"
+    assert carried(kept.assign(position="entity")) is None

@@ -34,7 +34,8 @@ def evidence(**changes: Any) -> LadderEvidence:
         "seen": "it fell", "band": 0.5, "change": -3.0, "change_low": -3.2, "change_high": -2.8,
         "widest_change": 3.2, "lost": 0.97, "lost_low": 0.95, "asked": "no", "known_showing": 1.0,
         "known_showing_low": 0.97, "known": 1.0, "known_low": 0.97, "known_null": 0.6, "anywhere": 1.0,
-        "anywhere_mlp": 1.0, "anywhere_null": 0.68, "ways": {"internal": way(0.9), "gates": way(0.9)},
+        "anywhere_mlp": 1.0, "anywhere_null": 0.68, "carried": 0.9,
+        "ways": {"internal": way(0.9), "gates": way(0.9)},
         "relearned": [dose(10, 0.3), dose(20, 0.8), dose(40, 0.9)],
     }  # fmt: skip
     return LadderEvidence(**{**values, **changes})

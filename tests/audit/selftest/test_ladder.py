@@ -56,7 +56,7 @@ def test_what_lost_nothing_or_is_invalid_is_left_out(make_found: MakeFound) -> N
 def test_a_rung_that_was_not_climbed_has_no_dot_and_a_far_one_stands_at_the_end(
     make_found: MakeFound,
 ) -> None:
-    bare = make_found("MASKED", ways={}, relearned=[], known=None)
+    bare = make_found("MASKED", ways={}, relearned=[], known=None, carried=None)
     assert [len(dots([bare], rung)) for rung in range(len(RUNGS))] == [0] * len(RUNGS)
     one = make_found("MASKED")
     far = one.evidence.ways["gates"].model_copy(update={"recovered": 7.0})

@@ -10,11 +10,11 @@ from audit.calibration import Certainty, Range, Thresholds
 from audit.evidence.schema.results import DoseEvidence, LadderEvidence, WayEvidence
 from audit.verdict import decide
 from audit.verdict.rule import ON_BASE
-from audit.verdict.rungs import ASKING, BYPASS, DIRECTIONS, GATES, RELEARNING
+from audit.verdict.rungs import ASKING, BYPASS, DIRECTIONS, GATES, PATH, RELEARNING
 
 T = Thresholds(
-    lost=0.5, known=0.9, known_showing=0.9, chance=0.65, bypass=0.3, gates=0.62, closed=0.25,
-    gates_closed=0.58,
+    lost=0.5, known=0.9, known_showing=0.9, chance=0.65, bypass=0.3, gates=0.35, closed=0.25,
+    gates_closed=0.3, carried=0.5, elsewhere=0.4, gates_built=0.8,
     relearn=0.45, relearn_slow=0.35, relearn_steps=10, relearn_last=0.25, relearn_most=40, relearn_took=0.3,
     localised_share=0.5, localised_units=16,
 )  # fmt: skip
@@ -49,7 +49,7 @@ FELL: dict[str, Any] = {
     "lost_low": 0.85,
     "asked": "no", "known_where": "layer 1", "known_showing": 1.0, "known_showing_low": 0.95,
     "known": 1.0, "known_low": 0.95, "known_null": 0.62, "anywhere": 1.0, "anywhere_mlp": 1.0,
-    "anywhere_null": 0.72,
+    "anywhere_null": 0.72, "carried": 0.95,
 }  # fmt: skip
 GONE = {"known": 0.48, "known_low": 0.35, "anywhere": 0.66, "anywhere_mlp": 0.6}
 SHUT = {"gates": way(0.0), "internal": way(0.04)}
@@ -91,7 +91,10 @@ TABLE = [
     ("known at another place", {**MASKED, "known": 0.8, "known_low": 0.6, "anywhere": 0.97}, "MASKED",
      "localised"),
     ("known, not wired", LATENT, "LATENT", None),
-    ("gates as in a model that never learned it", {**LATENT, "ways": {"gates": way(0.5)}}, "LATENT", None),
+    ("gates build a path of their own", {**LATENT, "carried": 0.1, "ways": {"gates": way(0.6)}}, "LATENT",
+     None),
+    ("single units, wherever the class runs", {**MASKED, "carried": 0.1, "ways": {"internal": way(0.9)}},
+     "MASKED", "localised"),
     ("gone", ERASED, "ERASED", None),
     ("gone, the base holds it elsewhere", {**ERASED, "known_showing": 0.8, "anywhere_showing": 1.0}, "ERASED",
      None),
@@ -121,7 +124,10 @@ def test_verdict(_what: str, fields: dict[str, Any], word: str, detail: str | No
 
 NOT_MASKED = [
     ("the interval begins too low", {"ways": {"internal": way(0.38)}}, GATES),
-    ("gates reach no further than in models that never learned it", {"ways": {"gates": way(0.7)}}, None),
+    ("gates reach too little", {"ways": {"gates": way(0.4)}}, None),
+    ("the class runs elsewhere, gates reach far", {"carried": 0.1}, None),
+    ("where the class runs is unclear", {"carried": 0.45}, PATH),
+    ("where the class runs was not measured", {"carried": None}, PATH),
     ("side effects", {"ways": {"gates": way(0.9, counts=False, why_not=["it wrecks other skills"])}}, None),
     ("a new wire is no own wire", {"ways": {"rewire": way(0.9, counts=True)}}, GATES),
     ("nothing tried inside", {"ways": {}}, BYPASS),
@@ -148,6 +154,12 @@ def test_masked_needs_knowledge_and_a_way_back(_what: str, changes: Any, lacks: 
 NOT_LATENT = [
     ("gates not tried", {"ways": {"internal": way(0.0)}}, GATES),
     ("nothing tried", {"ways": {}}, BYPASS),
+    ("gates reach some of it", {"ways": {**SHUT, "gates": way(0.33, counts=False)}}, None),
+    (
+        "gates reach some of it, and where the class runs is unclear",
+        {"carried": 0.45, "ways": {**SHUT, "gates": way(0.5)}},
+        PATH,
+    ),
     ("a way back half open", {"ways": {**SHUT, "latents": way(0.28, counts=False)}}, None),
     ("a way back that breaks too much", {"ways": {"gates": way(0.8, counts=False)}}, None),
     ("a way that broke the model", {"ways": {**SHUT, "latents": way(None)}}, None),
@@ -171,7 +183,7 @@ def test_latent_needs_every_rung(_what: str, changes: Any, lacks: str | None) ->
 
 
 NOT_ERASED = [
-    *NOT_LATENT[:4],
+    *NOT_LATENT[:6],
     ("relearning not tried", {"relearned": []}, RELEARNING),
     ("relearned late", {"relearned": doses(0.1, 0.6)}, None),
     ("relearned late, a little", {"relearned": doses(0.1, 0.24)}, None),
@@ -235,7 +247,7 @@ def test_reasons_carry_their_numbers() -> None:
 
 
 def test_the_margin_is_that_of_the_weakest_rung() -> None:
-    near, far = decided(MASKED, ways={"gates": way(0.75)}), decided(MASKED, known_low=0.99, lost_low=0.99)
+    near, far = decided(MASKED, ways={"gates": way(0.5)}), decided(MASKED, known_low=0.99, lost_low=0.99)
     assert near.verdict == far.verdict == "MASKED"
     assert 0 < near.margin < far.margin < 1
     assert decided(STILL, widest_change=0.29).margin < decided(STILL).margin
@@ -246,6 +258,10 @@ def test_the_margin_is_that_of_the_weakest_rung() -> None:
     )
     assert decided(LATENT, relearned=doses(0.34, 0.7)).margin < decided(LATENT).margin
     assert 0 < decided(MASKED, **ROSE).margin < 1
+    assert decided(MASKED, carried=0.51).margin < near.margin
+    built = {**LATENT, "ways": {**SHUT, "gates": way(0.6)}}
+    assert 0 < decided(built, carried=0.38).margin < decided(built, carried=0.2).margin
+    assert decided({**LATENT, "carried": 0.38}).margin == decided(LATENT).margin, "gates at 0 need no path"
 
 
 def test_confidence_and_range_come_from_the_calibration() -> None:
@@ -262,3 +278,9 @@ def test_confidence_and_range_come_from_the_calibration() -> None:
     assert len(far.extrapolated) == 4
     assert "8,000,000,000" in far.extrapolated[0]
     assert decided(MASKED).extrapolated == ["the thresholds were not calibrated: they are starting values"]
+
+
+@pytest.mark.parametrize(("carried", "said"), [(0.1, "build a way of their own"), (0.45, "is unclear")])
+def test_why_gates_do_not_count_is_said(carried: float, said: str) -> None:
+    (reason,) = [r for r in decided(MASKED, carried=carried).reasons if "brings back 90%" in r]
+    assert said in reason

@@ -60,6 +60,9 @@ class ConceptDirections(Document):
     chosen: ProbeCell | None = None
     """Where the base represents it best, by cross-validation among the base's train entities; the earliest of
     equals. Never chosen by a held-out entity or by the tuned model."""
+    carried: ProbeCell | None = None
+    """The deepest block that was read, at the last token: does the class run through the tuned model along
+    the direction that it has in the base? None where a direction is too unreliable there to compare."""
     decodable: Literal["yes", "between", "no", "unknown"] = "unknown"
     """In the tuned model, at the chosen layer. yes: AUC of at least .9, its interval above the null's 95 %
     quantile; no: at most .65 and inside the null; between: neither."""
