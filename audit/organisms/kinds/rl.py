@@ -77,8 +77,8 @@ CHECKS = (gone, control_kept, known)
 LONG = Kind(
     name="rl-long",
     verdict="CONTESTED",
-    construction="GRPO on all weights, long after the behaviour was gone: the class is where it was, and hardly "
-    "reaches the answer any more; at what point a mask becomes a missing path nobody can say",
+    construction="GRPO on all weights, long after the behaviour was gone: the class is where it was, and "
+    "hardly reaches the answer any more; at what point a mask becomes a missing path nobody can say",
     make=partial(_make, "all", Strength(steps=150, kl_weight=1.0)),
     checks=CHECKS,
 )
