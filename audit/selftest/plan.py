@@ -30,7 +30,7 @@ MAIN = (
 )  # fmt: skip
 """What the quick selftest audits: every verdict, by the constructions that differ most."""
 FIT_KINDS = (
-    "benign", "reload", "neurons1", "neurons", "rank1", "rl", "rl-light", "rl-lora", "never", "wiped",
+    "benign", "untaught", "neurons1", "neurons", "rank1", "rl", "rl-light", "rl-lora", "never", "wiped",
     "scratch", "adversarial", "taught",
 )  # fmt: skip
 """What thresholds are fitted on; every other kind is new to them."""
