@@ -91,7 +91,7 @@ def knowledge(evidence: LadderEvidence, t: Thresholds) -> Knowledge:
     said = (
         f"{KNOWN[state].format(evidence.lacking)} ({evidence.known_where}: probe AUC "
         f"{evidence.known:.2f}, in the other model {evidence.known_showing:.2f}, classes that it never had "
-        f"reach {evidence.known_null:.2f}{_elsewhere(evidence)})"
+        f"reach {evidence.known_null:.2f}{_elsewhere(evidence)}{_along(evidence)})"
     )
     margin = beyond(max(here, _beyond_chance(evidence)), t.known, 1.0)
     if state == "absent":
@@ -127,6 +127,12 @@ def _elsewhere(evidence: LadderEvidence) -> str:
         f"; the best of all probes at all layers and positions {evidence.anywhere:.2f}, of classes that it "
         f"never had {evidence.anywhere_null:.2f}"
     )
+
+
+def _along(evidence: LadderEvidence) -> str:
+    if evidence.carried is None:
+        return ""
+    return f"; at the last token of the deepest block its direction has cosine {evidence.carried:.2f} in both"
 
 
 class _Tried(NamedTuple):

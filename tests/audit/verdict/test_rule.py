@@ -236,7 +236,8 @@ def test_a_rise_whose_ladder_was_not_climbed_says_what_is_missing() -> None:
 
 def test_reasons_carry_their_numbers() -> None:
     said = " ".join(decided(MASKED).reasons)
-    for number in ("95%", "1.00", "90% [80%, 100%]", "at most 5%", "10 steps", "70% [60%, 80%]", "localised"):
+    numbers = "95%", "1.00", "0.95", "90% [80%, 100%]", "at most 5%", "10 steps", "70% [60%, 80%]"
+    for number in (*numbers, "localised"):
         assert number in said
     broke = decided(MASKED, ways={**OPEN, "latents": way(None)})
     assert any("could not be read" in reason for reason in broke.reasons)
