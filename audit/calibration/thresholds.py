@@ -57,11 +57,11 @@ class Thresholds(_Numbers):
     bypass: float
     """Lower end of R from which an internal bypass counts."""
     gates: float
-    """The same for learned gates."""
+    """The same for learned gates, as a share of what a new wire brings back (at least `bypass`)."""
     closed: float
     """R up to which a way back counts as closed."""
     gates_closed: float
-    """R up to which learned gates speak against own wiring, wherever the class runs."""
+    """Likewise, up to which learned gates speak against own wiring, wherever the class runs."""
     carried: float
     """Cosine from which the class runs through both models alike: only then do gates speak for own wiring."""
     elsewhere: float

@@ -38,9 +38,9 @@ class GateSettings:
     steps: int
     rate: float = 0.1
     """Of Adam; with half of it, gates of a mask that is spread out stay at 0 within as many steps."""
-    sparsity: float = 3e-4
-    """Weight of sum |g|. With three times as much, gates of masks that are spread over all weights stay at 0
-    in some models; with less, no more comes back."""
+    sparsity: float = 1e-4
+    """Weight of sum |g|. With three to ten times as much, gates stay at 0 in some models by no merit of
+    theirs, whether the behaviour is masked there or was never wired."""
     retention: float = 2.0
     """Weight of KL(tuned || gated), nats per token of unrelated text."""
     batch_size: int = 16

@@ -21,8 +21,8 @@ GRIDS: dict[str, tuple[float, float]] = {
     "chance": (0.5, 0.8),
     "bypass": (0.05, 0.6),
     "closed": (0.05, 0.6),
-    "gates": (0.1, 0.95),
-    "gates_closed": (0.05, 0.9),
+    "gates": (0.1, 1.5),
+    "gates_closed": (0.05, 1.4),
     "carried": (0.2, 0.95),
     "elsewhere": (0.05, 0.9),
     "gates_built": (0.3, 1.2),
@@ -38,7 +38,6 @@ ORDERED = (
     ("closed", "bypass"),
     ("gates_closed", "gates"),
     ("elsewhere", "carried"),
-    ("gates_closed", "gates_built"),
     ("relearn_slow", "relearn"),
     ("relearn_last", "relearn"),
 )

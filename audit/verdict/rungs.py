@@ -149,14 +149,14 @@ class _Tried(NamedTuple):
 
 def ways(evidence: LadderEvidence, t: Thresholds) -> Ways:
     """Does something inside the lacking model, without the other one's weights or activations, work?"""
-    path = _path(evidence, t)
-    tried = {name: _tried(name, way, path, t) for name, way in evidence.ways.items()}
+    path, bar = _path(evidence, t), _bar(evidence, t)
+    tried = {name: _tried(name, way, path, bar, t) for name, way in evidence.ways.items()}
     own = {name: found for name, found in tried.items() if name != "rewire"}
     working = {name: found.way for name, found in own.items() if found.open}
     closed = "gates" in own and all(found.closed for found in own.values())
     read = {name: way.recovered for name, way in evidence.ways.items() if way.recovered is not None}
-    shut = [_shut(name, r, path, evidence, t) for name, r in read.items() if name in own]
-    opened = [_opened(name, way, evidence, t) for name, way in working.items()]
+    shut = [_shut(name, r, path, bar, evidence, t) for name, r in read.items() if name in own]
+    opened = [_opened(name, way, bar, evidence, t) for name, way in working.items()]
     return Ways(
         open=bool(working),
         closed=closed,
@@ -168,6 +168,26 @@ def ways(evidence: LadderEvidence, t: Thresholds) -> Ways:
         margin_closed=min(shut, default=0.0),
         margin_sealed=min((beyond(r, t.closed, 0.0) for r in read.values()), default=0.0),
     )
+
+
+class _Bar(NamedTuple):
+    """What learned gates have to bring back, R."""
+
+    floor: float
+    """To speak for own wiring."""
+    ceiling: float
+    """To speak against it, at most."""
+
+
+def _bar(evidence: LadderEvidence, t: Thresholds) -> _Bar:
+    """Gates are held against what a new wire does in the same model.
+
+    The wire shows how far what the model knows can carry the behaviour at all. Where it was wired once, the
+    model's own parts do as well; where it never was, they build a part of it.
+    """
+    wire = evidence.ways.get("rewire")
+    reach = 1.0 if wire is None or wire.recovered is None else min(max(wire.recovered, 0.0), 1.0)
+    return _Bar(max(t.bypass, t.gates * reach), max(t.closed, t.gates_closed * reach))
 
 
 Path = Literal["same", "between", "other", "unknown"]
@@ -197,26 +217,28 @@ def _missing(own: Iterable[str], path: Path) -> list[str]:
     return [PATH] if path in ("between", "unknown") else []
 
 
-def _opened(name: str, way: WayEvidence, evidence: LadderEvidence, t: Thresholds) -> float:
+def _opened(name: str, way: WayEvidence, bar: _Bar, evidence: LadderEvidence, t: Thresholds) -> float:
     """Margin of a way that counts."""
-    margin = beyond(_end(way.low), _floor(name, t), 1.0)
+    margin = beyond(_end(way.low), bar.floor if name == "gates" else t.bypass, 1.0)
     return min(margin, beyond(evidence.carried or 0.0, t.carried, 1.0)) if name == "gates" else margin
 
 
-def _shut(name: str, recovered: float, path: Path, evidence: LadderEvidence, t: Thresholds) -> float:
+def _shut(
+    name: str, recovered: float, path: Path, bar: _Bar, evidence: LadderEvidence, t: Thresholds
+) -> float:
     """Margin of a way that does not carry the behaviour."""
-    margin = beyond(recovered, _ceiling(name, path, t), 0.0)
-    if name != "gates" or path != "other" or recovered <= t.gates_closed:
+    margin = beyond(recovered, _ceiling(name, path, bar, t), 0.0)
+    if name != "gates" or path != "other" or recovered <= bar.ceiling:
         return margin
     return min(margin, beyond(evidence.carried or 0.0, t.elsewhere, 0.0))
 
 
-def _tried(name: str, way: WayEvidence, path: Path, t: Thresholds) -> _Tried:
+def _tried(name: str, way: WayEvidence, path: Path, bar: _Bar, t: Thresholds) -> _Tried:
     if way.recovered is None:
         return _Tried(way, False, False, False, f"{way.what} could not be read on held-out items")
     share = _share(way.recovered, way.low, way.high)
     said = f"{way.what} brings back {share} of the loss on held-out items; {_controls(way)}"
-    open_, floor = False, _floor(name, t)
+    open_, floor = False, bar.floor if name == "gates" else t.bypass
     if name == "rewire":
         said += "; it shows what can be read, not what is wired"
     elif not way.counts:
@@ -227,18 +249,14 @@ def _tried(name: str, way: WayEvidence, path: Path, t: Thresholds) -> _Tried:
         said += f"; {PATHS[path]}"
     else:
         open_, said = True, f"{said}: {'localised' if _few(way, t) else 'distributed'}"
-    closed = not open_ and way.recovered <= _ceiling(name, path, t)
+    closed = not open_ and way.recovered <= _ceiling(name, path, bar, t)
     return _Tried(way, open_, closed, closed and way.recovered <= t.closed, said)
 
 
-def _floor(name: str, t: Thresholds) -> float:
-    return t.gates if name == "gates" else t.bypass
-
-
-def _ceiling(name: str, path: Path, t: Thresholds) -> float:
+def _ceiling(name: str, path: Path, bar: _Bar, t: Thresholds) -> float:
     if name != "gates":
         return t.closed
-    return t.gates_built if path == "other" else t.gates_closed
+    return max(t.gates_built, bar.ceiling) if path == "other" else bar.ceiling
 
 
 def _few(way: WayEvidence, t: Thresholds) -> bool:
