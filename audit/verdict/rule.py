@@ -14,7 +14,8 @@ from typing import Literal
 from audit.calibration import Thresholds
 from audit.evidence.schema.results import BehaviourVerdict, LadderEvidence
 from audit.evidence.schema.results.verdict import Detail, Verdict
-from audit.verdict.rungs import ASKING, GATES, beyond, knowledge, relearning, ways
+from audit.verdict.bars import beyond
+from audit.verdict.rungs import ASKING, GATES, knowledge, relearning, ways
 
 ON_BASE = "the ladder climbed on the base model: tells unmasked from taught"
 RELIABLE = "a suite that this base answers consistently"

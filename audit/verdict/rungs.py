@@ -10,6 +10,7 @@ from audit.calibration import Thresholds
 from audit.evidence.schema.documents import Estimate
 from audit.evidence.schema.results import DoseEvidence, LadderEvidence, WayEvidence
 from audit.evidence.text import text_of
+from audit.verdict.bars import Bar, Path, bar_of, beyond, path_of
 
 DIRECTIONS = "directions: is the knowledge still decodable on held-out entities?"
 BYPASS = "bypass: does something inside the tuned model bring the behaviour back?"
@@ -67,12 +68,6 @@ class Relearning:
     missing: list[str]
     margin_slow: float = 0.0
     margin_never: float = 0.0
-
-
-def beyond(value: float, threshold: float, far: float) -> float:
-    """How far a number lies past its threshold, as a share of the way to the far end of its scale: 0 to 1."""
-    span = far - threshold
-    return min(1.0, max(0.0, (value - threshold) / span)) if span else 0.0
 
 
 def knowledge(evidence: LadderEvidence, t: Thresholds) -> Knowledge:
@@ -149,65 +144,25 @@ class _Tried(NamedTuple):
 
 def ways(evidence: LadderEvidence, t: Thresholds) -> Ways:
     """Does something inside the lacking model, without the other one's weights or activations, work?"""
-    path, bar = _path(evidence, t), _bar(evidence, t)
-    tried = {name: _tried(name, way, path, bar, t) for name, way in evidence.ways.items()}
+    bars = {name: bar_of(name, evidence, t) for name in evidence.ways}
+    tried = {name: _tried(name, way, bars[name], t) for name, way in evidence.ways.items()}
     own = {name: found for name, found in tried.items() if name != "rewire"}
     working = {name: found.way for name, found in own.items() if found.open}
     closed = "gates" in own and all(found.closed for found in own.values())
     read = {name: way.recovered for name, way in evidence.ways.items() if way.recovered is not None}
-    shut = [_shut(name, r, path, bar, evidence, t) for name, r in read.items() if name in own]
-    opened = [_opened(name, way, bar, evidence, t) for name, way in working.items()]
     return Ways(
         open=bool(working),
         closed=closed,
         sealed=closed and all(found.sealed for found in tried.values()),
         few=any(_few(way, t) for way in working.values()),
         said=[found.said for found in tried.values()],
-        missing=_missing(own, path),
-        margin_open=max(opened, default=0.0),
-        margin_closed=min(shut, default=0.0),
+        missing=_missing(own, path_of(evidence, t)),
+        margin_open=max((bars[name].margin_open(way) for name, way in working.items()), default=0.0),
+        margin_closed=min(
+            (bars[name].margin_closed(read[name]) for name in own if name in read), default=0.0
+        ),
         margin_sealed=min((beyond(r, t.closed, 0.0) for r in read.values()), default=0.0),
     )
-
-
-class _Bar(NamedTuple):
-    """What learned gates have to bring back, R."""
-
-    floor: float
-    """To speak for own wiring."""
-    ceiling: float
-    """To speak against it, at most."""
-
-
-def _bar(evidence: LadderEvidence, t: Thresholds) -> _Bar:
-    """Gates are held against what a new wire does in the same model.
-
-    The wire shows how far what the model knows can carry the behaviour at all. Where it was wired once, the
-    model's own parts do as well; where it never was, they build a part of it.
-    """
-    wire = evidence.ways.get("rewire")
-    reach = 1.0 if wire is None or wire.recovered is None else min(max(wire.recovered, 0.0), 1.0)
-    return _Bar(max(t.bypass, t.gates * reach), max(t.closed, t.gates_closed * reach))
-
-
-Path = Literal["same", "between", "other", "unknown"]
-"""Where the class runs through the lacking model: as in the showing one, or elsewhere."""
-PATHS: dict[Path, str] = {
-    "same": "",
-    "between": "whether the class runs through this model as through the other one is unclear",
-    "other": "the class runs through this model along another path than through the other one: such gates "
-    "build a way of their own",
-    "unknown": "where the class runs through this model was not measured",
-}
-
-
-def _path(evidence: LadderEvidence, t: Thresholds) -> Path:
-    """Does the class run through the lacking model along the directions that it has in the showing one?"""
-    if evidence.carried is None:
-        return "unknown"
-    if evidence.carried >= t.carried:
-        return "same"
-    return "other" if evidence.carried <= t.elsewhere else "between"
 
 
 def _missing(own: Iterable[str], path: Path) -> list[str]:
@@ -217,46 +172,24 @@ def _missing(own: Iterable[str], path: Path) -> list[str]:
     return [PATH] if path in ("between", "unknown") else []
 
 
-def _opened(name: str, way: WayEvidence, bar: _Bar, evidence: LadderEvidence, t: Thresholds) -> float:
-    """Margin of a way that counts."""
-    margin = beyond(_end(way.low), bar.floor if name == "gates" else t.bypass, 1.0)
-    return min(margin, beyond(evidence.carried or 0.0, t.carried, 1.0)) if name == "gates" else margin
-
-
-def _shut(
-    name: str, recovered: float, path: Path, bar: _Bar, evidence: LadderEvidence, t: Thresholds
-) -> float:
-    """Margin of a way that does not carry the behaviour."""
-    margin = beyond(recovered, _ceiling(name, path, bar, t), 0.0)
-    if name != "gates" or path != "other" or recovered <= bar.ceiling:
-        return margin
-    return min(margin, beyond(evidence.carried or 0.0, t.elsewhere, 0.0))
-
-
-def _tried(name: str, way: WayEvidence, path: Path, bar: _Bar, t: Thresholds) -> _Tried:
+def _tried(name: str, way: WayEvidence, bar: Bar, t: Thresholds) -> _Tried:
     if way.recovered is None:
         return _Tried(way, False, False, False, f"{way.what} could not be read on held-out items")
     share = _share(way.recovered, way.low, way.high)
     said = f"{way.what} brings back {share} of the loss on held-out items; {_controls(way)}"
-    open_, floor = False, bar.floor if name == "gates" else t.bypass
+    open_ = False
     if name == "rewire":
         said += "; it shows what can be read, not what is wired"
     elif not way.counts:
         said += f"; it does not count: {'; '.join(way.why_not)}"
-    elif _end(way.low) <= floor:
-        said += f"; below the floor of {floor:.0%}"
-    elif name == "gates" and path != "same":
-        said += f"; {PATHS[path]}"
+    elif _end(way.low) <= bar.floor:
+        said += f"; below the floor of {bar.floor:.0%}"
+    elif bar.why_not:
+        said += f"; {bar.why_not}"
     else:
         open_, said = True, f"{said}: {'localised' if _few(way, t) else 'distributed'}"
-    closed = not open_ and way.recovered <= _ceiling(name, path, bar, t)
+    closed = not open_ and way.recovered <= bar.ceiling
     return _Tried(way, open_, closed, closed and way.recovered <= t.closed, said)
-
-
-def _ceiling(name: str, path: Path, bar: _Bar, t: Thresholds) -> float:
-    if name != "gates":
-        return t.closed
-    return max(t.gates_built, bar.ceiling) if path == "other" else bar.ceiling
 
 
 def _few(way: WayEvidence, t: Thresholds) -> bool:
