@@ -54,7 +54,7 @@ def recovered(planted: Any, what: Intervention) -> float:
 def test_gates_bring_the_behaviour_back_on_items_they_never_saw(masked: Any) -> None:
     before = {name: weight.clone() for name, weight in masked.pair.tuned.state_dict().items()}
     masked.pair.tuned.lm_head.weight.requires_grad_(True)
-    gates = learned(masked, 60)
+    gates = learned(masked, 60, sparsity=1e-3)
     values = {gate.unit: gate.value for gate in gates}
     assert values[NEURON] < 0  # a way around the switch, of which the switch itself is a part
     assert all(abs(gate.value) >= LEAST for gate in gates)
@@ -66,7 +66,7 @@ def test_gates_bring_the_behaviour_back_on_items_they_never_saw(masked: Any) -> 
     asked = [name for name, weight in masked.pair.tuned.named_parameters() if weight.requires_grad]
     assert asked == ["lm_head.weight"]
     assert all(weight.grad is None for weight in masked.pair.tuned.parameters())
-    assert gates == learned(masked, 60)  # the same draws again
+    assert gates == learned(masked, 60, sparsity=1e-3)  # the same draws again
 
 
 def test_retention_holds_unrelated_text(masked: Any) -> None:
