@@ -127,7 +127,8 @@ def _elsewhere(evidence: LadderEvidence) -> str:
 def _along(evidence: LadderEvidence) -> str:
     if evidence.carried is None:
         return ""
-    return f"; at the last token of the deepest block its direction has cosine {evidence.carried:.2f} in both"
+    cosine = f"{evidence.carried:.2f}"
+    return f"; at the last token of the deepest block the cosine of both models' directions is {cosine}"
 
 
 class _Tried(NamedTuple):
