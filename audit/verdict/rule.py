@@ -113,7 +113,7 @@ def climb(evidence: LadderEvidence, t: Thresholds) -> Climb:
         margin = min(lost, known.margin, way.margin_open)
         detail: Detail = "localised" if way.few else "distributed"
         return Climb("MASKED", said, again.missing, detail, margin)
-    if known.state == "present" and way.closed and again.slow and asked.clear:
+    if known.state == "present" and way.closed and again.slow and asked.little:
         margin = min(lost, known.margin, way.margin_closed, again.margin_slow)
         return Climb("LATENT", said, [], margin=margin)
     if known.state == "absent" and way.sealed and again.never and asked.clear:
@@ -128,6 +128,8 @@ def climb(evidence: LadderEvidence, t: Thresholds) -> Climb:
 class _Asked:
     clear: bool
     """Prompting was tried and does not bring it back, as far as it can be said."""
+    little: bool
+    """It was tried and brings back part of it at most."""
     back: bool
     said: list[str]
     missing: list[str]
@@ -136,13 +138,13 @@ class _Asked:
 def _asking(evidence: LadderEvidence) -> _Asked:
     """What asking the tuned model differently did; of a behaviour that rose there is nothing to ask for."""
     if evidence.lacking == "base":
-        return _Asked(True, False, [], [])
+        return _Asked(True, True, False, [], [])
     if evidence.asked is None:
-        return _Asked(False, False, [], [ASKING])
+        return _Asked(False, False, False, [], [ASKING])
     back = evidence.asked in ("yes", "partly")
     words = {"yes": "brings it back", "partly": "brings part of it back", "no": "does not bring it back"}
     said = [f"asking differently {words.get(evidence.asked, 'leaves it open')}"]
-    return _Asked(not back, back, said, [])
+    return _Asked(not back, evidence.asked != "yes", back, said, [])
 
 
 def _disagreements(known: str, way: bool, early: bool, asked: bool) -> list[str]:

@@ -91,6 +91,7 @@ TABLE = [
     ("known at another place", {**MASKED, "known": 0.8, "known_low": 0.6, "anywhere": 0.97}, "MASKED",
      "localised"),
     ("known, not wired", LATENT, "LATENT", None),
+    ("known, not wired, prompting brings back some", {**LATENT, "asked": "partly"}, "LATENT", None),
     ("gates build a path of their own", {**LATENT, "carried": 0.1, "ways": {"gates": way(0.6)}}, "LATENT",
      None),
     ("single units, wherever the class runs", {**MASKED, "carried": 0.1, "ways": {"internal": way(0.9)}},
@@ -170,7 +171,6 @@ NOT_LATENT = [
     ("training says less here", {"relearn_weaker": "each entity has one item"}, RELEARNING),
     ("prompting not tried", {"asked": None}, ASKING),
     ("prompting brings it back", {"asked": "yes"}, None),
-    ("prompting brings part back", {"asked": "partly"}, None),
     ("knowledge unclear", {"known": 0.8, "known_low": 0.7, "anywhere": 0.85}, DIRECTIONS),
 ]
 
