@@ -28,7 +28,7 @@ def summarise(known: ConceptDirections, rows: pd.DataFrame) -> ConceptDirections
         rows: the concept's rows of the table.
     """
     entities = known.entities_test
-    best = chosen(rows)
+    best, deep = chosen(rows), carried(rows)
     highest = float(rows[list(PROBES)].to_numpy(dtype=np.float64).max())
     null, in_base = highest_null(rows), decodable(best, "auc_base")
     beyond = rows[(rows["embedding_gain_low"] > 0) & (rows["layer"] >= 0)]
@@ -36,9 +36,7 @@ def summarise(known: ConceptDirections, rows: pd.DataFrame) -> ConceptDirections
         update={
             "positions": list(rows["position"].unique()),
             "chosen": _cell(best, entities, known.entities_train + entities),
-            "carried": None
-            if (deep := carried(rows)) is None
-            else _cell(deep, entities, known.entities_train + entities),
+            "carried": None if deep is None else _cell(deep, entities, known.entities_train + entities),
             "decodable": decodable(best, "auc_tuned"),
             "base_decodable": in_base,
             "highest_auc_tuned": highest,

@@ -123,7 +123,7 @@ def _known(found: ConceptDirections | None) -> dict[str, Any]:
     """Probes of the concept in both models; for a lacking base the two have changed places."""
     if found is None:
         return {}
-    cell = found.chosen
+    cell, along = found.chosen, found.carried.cosine if found.carried else None
     if found.unreadable is not None or cell is None:
         return {"unread": found.unreadable or "no layer was probed"}
     where = f"layer {cell.layer}, {cell.position} position, {found.entities_test} held-out entities"
@@ -138,15 +138,8 @@ def _known(found: ConceptDirections | None) -> dict[str, Any]:
         "anywhere": found.highest_auc_tuned,
         "anywhere_mlp": found.highest_mlp_tuned,
         "anywhere_null": found.highest_null_all,
-        **_carried(found),
+        "carried": None if along is None else along.value,
     }
-
-
-def _carried(found: ConceptDirections) -> dict[str, Any]:
-    cosine = found.carried.cosine if found.carried is not None else None
-    if cosine is None:
-        return {}
-    return {"carried": cosine.value, "carried_low": cosine.low, "carried_high": cosine.high}
 
 
 def _bypass(name: str, lacking: Lacking, result: BypassResult | None) -> BehaviourBypass | None:

@@ -126,25 +126,36 @@ def climb(evidence: LadderEvidence, t: Thresholds) -> Climb:
 
 @dataclass(frozen=True)
 class _Asked:
-    clear: bool
-    """Prompting was tried and does not bring it back, as far as it can be said."""
-    little: bool
-    """It was tried and brings back part of it at most."""
-    back: bool
+    """What asking differently brought back; None: it was not tried."""
+
+    answer: Literal["yes", "partly", "no", "unknown"] | None
     said: list[str]
     missing: list[str]
+
+    @property
+    def clear(self) -> bool:
+        """Prompting was tried and does not bring it back, as far as it can be said."""
+        return self.answer in ("no", "unknown")
+
+    @property
+    def little(self) -> bool:
+        """It was tried and brings back part of it at most."""
+        return self.clear or self.answer == "partly"
+
+    @property
+    def back(self) -> bool:
+        """It brings back some of it, or all."""
+        return self.answer in ("yes", "partly")
 
 
 def _asking(evidence: LadderEvidence) -> _Asked:
     """What asking the tuned model differently did; of a behaviour that rose there is nothing to ask for."""
     if evidence.lacking == "base":
-        return _Asked(True, True, False, [], [])
+        return _Asked("no", [], [])
     if evidence.asked is None:
-        return _Asked(False, False, False, [], [ASKING])
-    back = evidence.asked in ("yes", "partly")
+        return _Asked(None, [], [ASKING])
     words = {"yes": "brings it back", "partly": "brings part of it back", "no": "does not bring it back"}
-    said = [f"asking differently {words.get(evidence.asked, 'leaves it open')}"]
-    return _Asked(not back, evidence.asked != "yes", back, said, [])
+    return _Asked(evidence.asked, [f"asking differently {words.get(evidence.asked, 'leaves it open')}"], [])
 
 
 def _disagreements(known: str, way: bool, early: bool, asked: bool) -> list[str]:

@@ -107,8 +107,6 @@ class LadderEvidence(Document):
     carried: float | None = None
     """Cosine of the class's direction in both models, at the last token of the deepest block that was read:
     whether the class runs through the lacking model as it does through the showing one."""
-    carried_low: float | None = None
-    carried_high: float | None = None
     unread: str | None = None
     """Why the concept was not probed."""
     ways: dict[str, WayEvidence] = Field(default_factory=dict)
