@@ -46,6 +46,8 @@ def main() -> None:
     if not distributed.is_initialized() or distributed.get_rank() == 0:
         save(trained.dictionary, asked.folder)
         print(trained.health)
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -58,6 +59,8 @@ class Accelerated(Team):
         from accelerate import Accelerator  # type: ignore[import-untyped]  # it ships no types
 
         self._accelerator = Accelerator(mixed_precision=precision, cpu=cpu)
+        # A process that ends while its group's threads still run is aborted by C++ on its way out.
+        atexit.register(self._accelerator.end_training)
         self.rank = self._accelerator.process_index
         self.size = self._accelerator.num_processes
         self.device = str(self._accelerator.device) if self.size > 1 else None

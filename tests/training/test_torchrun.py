@@ -35,6 +35,9 @@ def test_two_processes_train_as_one(tiny_model: Any, tmp_path: Path) -> None:
     worker = str(Path(__file__).with_name("torchrun_worker.py"))
     done = torchrun(worker, str(tiny_model()), str(tmp_path))
     assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("in a group at its end: False") == 2, (
+        "else C++ may abort the process on its way out"
+    )
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["size"] == 2
     # The sum of both processes' gradients is the gradient that one process takes of both their rollouts.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import sys
 from collections.abc import Sequence
@@ -65,6 +66,7 @@ def gradient(model: Any, batch: Batch, method: str, texts: torch.Tensor, team: T
 def main() -> None:
     base, out = Path(sys.argv[1]), Path(sys.argv[2])
     torch.set_num_threads(1)
+    atexit.register(lambda: print("in a group at its end:", torch.distributed.is_initialized()))
     team = Accelerated(cpu=True)
     found: dict[str, Any] = {"size": team.size}
     model, tokenizer = policy_of(base)
