@@ -22,14 +22,16 @@ from reports.content.verdict import verdict_section
 from reports.ledger import Evidence
 from reports.model import Report
 
-SECTIONS = (
-    identity_section, scope_section, behaviour_section, confounds_section, elicitation_section,
-    directions_section, features_section, switches_section, bypass_section, relearn_section, drift_section,
-    attack_section,
-    power_section,
-    findings_section, limits_section, reproduction_section, crosswalk_section, index_section,
-)  # fmt: skip
+FIRST = (identity_section, scope_section)
 """After the first page, in the order of the report."""
+OF_A_PAIR = (
+    behaviour_section, confounds_section, elicitation_section, directions_section, features_section,
+    switches_section, bypass_section, relearn_section, drift_section, attack_section,
+)  # fmt: skip
+"""A selftest audits many pairs and reports on none of them: it has none of these."""
+LAST = (
+    power_section, findings_section, limits_section, reproduction_section, crosswalk_section, index_section,
+)  # fmt: skip
 PACKAGES = ("unmask", "typst", "matplotlib")
 """What a report's bytes depend on, apart from the run."""
 TITLES = {
@@ -43,6 +45,7 @@ TITLES = {
 def report_of(evidence: Evidence, gate: Gate | None = None, name: str | None = None) -> Report:
     """The whole report of a run; `name` stands on every page, the folder's by default."""
     manifest = evidence.manifest
+    sections = (*FIRST, *(() if manifest.kind == "selftest" else OF_A_PAIR), *LAST)
     return Report(
         run=name or evidence.run.path.resolve().name,
         title=TITLES[manifest.kind],
@@ -52,7 +55,7 @@ def report_of(evidence: Evidence, gate: Gate | None = None, name: str | None = N
         manifest=evidence.manifest_sha256,
         miniature=manifest.miniature,
         made_with=", ".join(f"{package} {version(package)}" for package in PACKAGES),
-        sections=(verdict_section(evidence, gate), *(make(evidence) for make in SECTIONS)),
+        sections=(verdict_section(evidence, gate), *(make(evidence) for make in sections)),
     )
 
 

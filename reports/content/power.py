@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from audit.evidence.schema.results import SelftestResult
+from audit.evidence.schema.results import SelftestResult, VerdictResult
 from reports.content.parts import absent, claims_table, columns, raw, section
 from reports.ledger import Evidence
 from reports.model import Block, Line, Paragraph, Section, Source, Span, Table, gap_notice, line
@@ -17,9 +17,10 @@ def power_section(evidence: Evidence) -> Section:
     if evidence.manifest.kind == "selftest":
         return section("power", "Audit power", question, _matrix(evidence))
     said = evidence.entry("verdict/calibration")
-    recorded = [line(evidence.slot(said.claim.id), ".")] if said else []
-    if said and not str(said.claim.value).startswith("not measured"):
+    verdict: VerdictResult | None = evidence.result("verdict")
+    if said and verdict and verdict.recorded:
         return section("power", "Audit power", question, [_record(evidence.slot(said.claim.id))])
+    recorded = [line(evidence.slot(said.claim.id), ".")] if said else []
     why = line(
         "This run holds no selftest: its verdicts carry no error rates. `audit selftest` measures them."
     )

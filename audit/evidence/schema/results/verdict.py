@@ -144,5 +144,7 @@ class VerdictResult(Document):
     behaviours: list[BehaviourVerdict]
     calibration: str
     """The tool's own record, or a sentence that it was not measured."""
+    recorded: bool = False
+    """Whether it is a record."""
     thresholds: dict[str, float] = Field(default_factory=dict)
     """The numbers that the rule compares with, by name."""
