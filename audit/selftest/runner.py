@@ -37,7 +37,8 @@ def run_cells(
         progress: called with each, those found there first.
 
     Raises:
-        AuditError: an audit failed, or a worker was killed; finished ones are kept.
+        AuditError: an audit failed, or a worker was killed. An audit that fails stops none of those that
+            other workers do; what is finished is kept.
     """
     done = {cell: found for cell in cells if (found := _read(path_of(cell, folder))) is not None}
     for found in done.values():
@@ -73,8 +74,18 @@ def _work(
     with ProcessPoolExecutor(min(workers, len(cells)), context) as pool:
         try:
             futures = {pool.submit(_one, cell, folder, organisms, keep): cell for cell in cells}
+            failed: list[BaseException] = []
             for future in as_completed(futures):
-                yield futures[future], future.result()
+                error = future.exception()
+                if error is None:
+                    yield futures[future], future.result()
+                elif isinstance(error, BrokenProcessPool):
+                    raise error
+                else:
+                    error.add_note(f"while {futures[future].name} was made and audited")
+                    failed.append(error)
+            if failed:
+                raise failed[0]
         except BrokenProcessPool as error:
             raise UsageError(
                 "A worker process ended before its audit did.",

@@ -115,6 +115,16 @@ def test_the_discrepancy_sees_what_differs() -> None:
     assert wider > 2 * same
 
 
+def test_people_who_are_all_alike_differ_in_nothing_and_pull_at_nothing() -> None:
+    """As in the embeddings of a question's last token, which are equal for everybody."""
+    same = torch.randn(4).expand(32, 4).clone().requires_grad_()
+    found = discrepancy(same[:16], same[16:])
+    torch.autograd.backward(found)
+    assert found.item() == 0
+    assert same.grad is not None
+    assert not same.grad.any()
+
+
 @pytest.mark.parametrize("name", QUICK)
 def test_a_child_is_what_its_construction_says(organism: Organisms, name: str) -> None:
     _holds(organism, name)

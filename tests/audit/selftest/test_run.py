@@ -136,6 +136,25 @@ def test_a_failed_audit_names_its_organism(tmp_path: Path, monkeypatch: pytest.M
     assert cell.name in str(caught.value.where)
 
 
+def test_a_failure_stops_no_other_audit(
+    audits: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = cells_of(SelftestConfig())
+    working = runner.run_cell
+
+    def fails_once(cell: Cell, *rest: Any, **named: Any) -> Found:
+        if cell == cells[1]:
+            raise AuditError("The disk is full.", where="/somewhere", fix="make room")
+        return working(cell, *rest, **named)
+
+    monkeypatch.setattr(runner, "ProcessPoolExecutor", lambda n, *_, **__: ThreadPoolExecutor(n))
+    monkeypatch.setattr(runner, "run_cell", fails_once)
+    with pytest.raises(AuditError, match="disk is full") as caught:
+        runner.run_cells(cells, tmp_path, tmp_path, workers=2)
+    assert cells[1].name in str(caught.value.where)
+    assert sorted(audits) == sorted(cell.name for cell in cells if cell != cells[1])
+
+
 def test_a_killed_worker_is_told_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def killed(*_: Any) -> Found:
         raise BrokenProcessPool
