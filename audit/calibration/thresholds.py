@@ -57,7 +57,7 @@ class Thresholds(_Numbers):
     bypass: float
     """Lower end of R from which an internal bypass counts."""
     gates: float
-    """The same for learned gates, as a share of what a new wire brings back (at least `bypass`)."""
+    """The same for learned gates, where the class runs through both models alike."""
     closed: float
     """R up to which a way back counts as closed."""
     gates_closed: float

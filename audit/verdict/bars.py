@@ -1,9 +1,7 @@
-"""How much a way back has to bring back: fixed for most, for learned gates relative to the model itself.
+"""How much a way back has to bring back, and for learned gates also where the class has to run.
 
-Enough gates build a path where none was. So they are held against what a new wire does in the same model: it
-shows how far what the model knows can carry the behaviour at all. Where the behaviour was wired once, the
-model's own parts do as well; where it never was, they build a part of it. And they speak for own wiring only
-where the class runs through both models alike.
+Enough gates build a path where none was, which brings back a part of the behaviour: so they are asked for
+more than other ways. And they speak for own wiring only where the class runs through both models alike.
 """
 
 from __future__ import annotations
@@ -55,12 +53,11 @@ def bar_of(name: str, evidence: LadderEvidence, t: Thresholds) -> Bar:
     """The bar of a way back, by its name."""
     if name != "gates":
         return Bar(t.bypass, t.closed, t.closed)
-    path, cosine, reach = path_of(evidence, t), evidence.carried or 0.0, _reach(evidence)
-    sure = max(t.closed, t.gates_closed * reach)
+    path, cosine = path_of(evidence, t), evidence.carried or 0.0
     return Bar(
-        floor=max(t.bypass, t.gates * reach),
-        ceiling=max(t.gates_built, sure) if path == "other" else sure,
-        sure=sure,
+        floor=t.gates,
+        ceiling=max(t.gates_built, t.gates_closed) if path == "other" else t.gates_closed,
+        sure=t.gates_closed,
         why_not=WHY_NOT[path],
         path_open=beyond(cosine, t.carried, 1.0),
         path_closed=beyond(cosine, t.elsewhere, 0.0),
@@ -81,8 +78,3 @@ def beyond(value: float, threshold: float, far: float) -> float:
     span = far - threshold
     return min(1.0, max(0.0, (value - threshold) / span)) if span else 0.0
 
-
-def _reach(evidence: LadderEvidence) -> float:
-    """R of a new wire, 0 to 1; 1 where there is none to compare with."""
-    wire = evidence.ways.get("rewire")
-    return 1.0 if wire is None or wire.recovered is None else min(max(wire.recovered, 0.0), 1.0)

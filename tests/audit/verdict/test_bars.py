@@ -31,25 +31,9 @@ def evidence(carried: float | None = 0.9, **ways: WayEvidence) -> LadderEvidence
     return LadderEvidence(**fields)
 
 
-@pytest.mark.parametrize(
-    ("wire", "floor", "ceiling"),
-    [
-        (way(0.5), 0.4, 0.35),
-        (way(1.6), 0.8, 0.7),
-        (way(0.1), 0.3, 0.25),
-        (way(-0.4), 0.3, 0.25),
-        (way(None), 0.8, 0.7),
-        (None, 0.8, 0.7),
-    ],
-)
-def test_gates_are_held_against_the_wire_of_the_same_model(
-    wire: WayEvidence | None, floor: float, ceiling: float
-) -> None:
-    found = bar_of("gates", evidence(**({} if wire is None else {"rewire": wire})), T)
-    assert (found.floor, found.ceiling) == (pytest.approx(floor), pytest.approx(ceiling))
-    assert found.why_not == ""
-    other = bar_of("internal", evidence(**({} if wire is None else {"rewire": wire})), T)
-    assert other == Bar(0.3, 0.25, 0.25)
+def test_gates_are_asked_for_more_than_other_ways() -> None:
+    assert bar_of("gates", evidence(), T) == Bar(0.8, 0.7, 0.7, path_open=pytest.approx(0.8), path_closed=0.0)
+    assert bar_of("internal", evidence(), T) == Bar(0.3, 0.25, 0.25)
 
 
 @pytest.mark.parametrize(
@@ -62,11 +46,10 @@ def test_the_path_has_two_thresholds(carried: float | None, path: str) -> None:
 
 
 def test_along_another_path_gates_may_build_more() -> None:
-    wire = way(0.5)
-    assert bar_of("gates", evidence(0.1, rewire=wire), T).ceiling == 0.75
-    assert bar_of("gates", evidence(0.45, rewire=wire), T).ceiling == pytest.approx(0.35)
+    assert bar_of("gates", evidence(0.1), T).ceiling == 0.75
+    assert bar_of("gates", evidence(0.45), T).ceiling == 0.7
     strict = T.model_copy(update={"gates_built": 0.1})
-    assert bar_of("gates", evidence(0.1, rewire=wire), strict).ceiling == pytest.approx(0.35), "never less"
+    assert bar_of("gates", evidence(0.1), strict).ceiling == 0.7, "never less"
 
 
 def test_the_margin_is_the_thinner_of_effect_and_path() -> None:
