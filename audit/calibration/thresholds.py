@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from audit.errors import RunFolderError
 from audit.evidence.files import read_json
-from audit.evidence.schema.results import LadderEvidence
+from audit.evidence.schema.results import LadderEvidence, SelftestResult
 
 FILE = Path(__file__).with_name("thresholds.json")
 NO_RANGE = "the thresholds were not calibrated: they are starting values"
@@ -84,8 +84,8 @@ class Thresholds(_Numbers):
     fitted: bool = False
     range: Range | None = None
     certainty: Certainty | None = None
-    record: str | None = None
-    """The tool's own error rates, in a sentence."""
+    record: SelftestResult | None = None
+    """The tool's own error rates with these thresholds, on models that they were not fitted on."""
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -95,8 +95,8 @@ class Thresholds(_Numbers):
 
     @property
     def calibration(self) -> str:
-        """The record, or that there is none."""
-        return self.record or NO_RECORD
+        """The record in a sentence, or that there is none."""
+        return NO_RECORD if self.record is None else self.record.record
 
     def beyond(self, evidence: LadderEvidence) -> list[str]:
         """In what a pair or a suite lies outside what was calibrated on, in words."""

@@ -208,6 +208,7 @@ def _selftest() -> results.SelftestResult:
             results.ReliabilityBin(stated=0.97, right=0.96, low=0.8, high=1.0, n=24),
         ],
         fitted_bases=4, thresholds={"lost": 0.5, "known": 0.9}, record="invented",
+        command="audit selftest --full (invented)",
     )  # fmt: skip
 
 

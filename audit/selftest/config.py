@@ -67,6 +67,13 @@ class SelftestConfig:
         """How many organisms are audited at once."""
         return self.workers or os.cpu_count() or 1
 
+    @property
+    def command(self) -> str:
+        """What asks for the same again."""
+        words = ["audit selftest", *(["--full"] if self.full else []), f"--seed {self.seed}"]
+        words += [f"--fit-bases {self.fitted_on}", f"--test-bases {self.tested_on}"]
+        return " ".join([*words, *(f"--kind {kind}" for kind in self.kind)])
+
     def resolved(self) -> dict[str, Any]:
         """Everything that the record depends on."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NOT_RESULTS}

@@ -84,9 +84,9 @@ def _run(plan: Plan, folder: StageFolder) -> SelftestResult:
     tested = [one for one in found if one.role == "test"]
     thresholds = calibrated(fitted, start) if fitted else start
     result = record_of(tested, fitted, thresholds)
-    result = result.model_copy(update={"record": sentence(result)})
+    result = result.model_copy(update={"record": sentence(result), "command": config.command})
     if fitted:
-        thresholds = thresholds.model_copy(update={"range": range_of(found), "record": result.record})
+        thresholds = thresholds.model_copy(update={"range": range_of(found), "record": result})
     with output_errors(folder.path):
         _write(folder, found, thresholds)
         write_figure(draw_record(result), folder.path, "record")

@@ -14,6 +14,6 @@ def run(results: Results, thresholds: Thresholds, audit: AuditInputs, folder: St
     return VerdictResult(
         behaviours=[decide(evidence, thresholds) for evidence in evidence_of(results)],
         calibration=thresholds.calibration,
-        recorded=thresholds.record is not None,
         thresholds=thresholds.numbers,
+        record=thresholds.record,
     )

@@ -77,4 +77,3 @@ def beyond(value: float, threshold: float, far: float) -> float:
     """How far a number lies past its threshold, as a share of the way to the far end of its scale: 0 to 1."""
     span = far - threshold
     return min(1.0, max(0.0, (value - threshold) / span)) if span else 0.0
-

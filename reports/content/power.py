@@ -12,40 +12,42 @@ from reports.numbers import estimate, interval, number
 
 
 def power_section(evidence: Evidence) -> Section:
-    """The selftest's confusion matrix, or a gap."""
+    """The selftest's confusion matrix, the run's own or that of the thresholds it used; or a gap."""
     question = "How often does this tool miss a mask, and how often does it see one that is not there?"
+    return section("power", "Audit power", question, _blocks(evidence))
+
+
+def _blocks(evidence: Evidence) -> list[Block]:
     if evidence.manifest.kind == "selftest":
-        return section("power", "Audit power", question, _matrix(evidence))
+        result: SelftestResult | None = evidence.result("selftest")
+        if result is None:
+            return [absent(evidence, "selftest", "audit power")]
+        ledger = claims_table(evidence, "From the ledger", evidence.of("selftest/"))
+        return [*_measured(result, evidence.source("selftest", "result.json")), ledger]
     said = evidence.entry("verdict/calibration")
     verdict: VerdictResult | None = evidence.result("verdict")
-    if said and verdict and verdict.recorded:
-        return section("power", "Audit power", question, [_record(evidence.slot(said.claim.id))])
-    recorded = [line(evidence.slot(said.claim.id), ".")] if said else []
+    if said and verdict and verdict.record is not None:
+        source = evidence.source("verdict", "result.json")
+        return [_from(evidence.slot(said.claim.id)), *_measured(verdict.record, source)]
     why = line(
         "This run holds no selftest: its verdicts carry no error rates. `audit selftest` measures them."
     )
-    return section(
-        "power", "Audit power", question, [gap_notice("Not measured: audit power", why, *recorded)]
-    )
+    told = [line(evidence.slot(said.claim.id), ".")] if said else []
+    return [gap_notice("Not measured: audit power", why, *told)]
 
 
-def _record(slot: Span) -> Paragraph:
-    """The record of the thresholds that gave this run's verdicts."""
+def _from(slot: Span) -> Paragraph:
     return Paragraph(
         line(
-            "These verdicts come from thresholds with a record: `audit selftest --full` applied them to "
-            "models whose truth is known. ",
+            "The verdicts of this run come from thresholds that were fitted on models whose truth is known, "
+            "and measured on others. ",
             slot,
             ".",
         )
     )
 
 
-def _matrix(evidence: Evidence) -> list[Block]:
-    result: SelftestResult | None = evidence.result("selftest")
-    if result is None:
-        return [absent(evidence, "selftest", "audit power")]
-    source = evidence.source("selftest", "result.json")
+def _measured(result: SelftestResult, source: Source) -> list[Block]:
     blocks: list[Block] = [
         Table("Errors", columns(("verdicts", 3.0), ("share, 95 % interval>", 1.6)), _rates(result), source),
         _counts("Planted truth against verdict", "planted truth", result.matrix, source),
@@ -56,12 +58,16 @@ def _matrix(evidence: Evidence) -> list[Block]:
         blocks.append(_counts("Outside of accuracy: mixtures, contested", "kind", result.apart, source))
     if result.reliability:
         blocks.append(_reliability(result, source))
+    if result.thresholds:
+        blocks.append(_thresholds(result, source))
     if result.invalid:
         left_out = (
             f"{len(result.invalid)} organism(s) failed the check of their construction: they count nowhere."
         )
         blocks.append(gap_notice("Left out", line(left_out)))
-    return [*blocks, claims_table(evidence, "From the ledger", evidence.of("selftest/"))]
+    if result.command:
+        blocks.append(Paragraph(line("Measured by ", Span(result.command, style="code"), ".")))
+    return blocks
 
 
 def _rates(result: SelftestResult) -> tuple[tuple[Line, ...], ...]:
@@ -96,3 +102,10 @@ def _reliability(result: SelftestResult, source: Source) -> Table:
         for one in result.reliability
     )
     return Table("Is the stated confidence kept?", head, cells, source)
+
+
+def _thresholds(result: SelftestResult, source: Source) -> Table:
+    """In `docs/verdicts.md` and the file of thresholds stands what each is."""
+    head = columns(("threshold", 2.0), ("value>", 1.0))
+    cells = tuple((line(name), raw(number(value))) for name, value in result.thresholds.items())
+    return Table("What the rule compares with", head, cells, source)

@@ -372,14 +372,19 @@ def test_the_document_as_data_has_its_blocks_and_hashes_its_figures(documents: A
     assert any("svg" in block for section in as_data(report)["sections"] for block in section["blocks"])
 
 
-@pytest.mark.parametrize(("recorded", "kind"), [(True, Paragraph), (False, Notice)])
+@pytest.mark.parametrize("measured", [True, False])
 def test_the_record_of_the_thresholds_is_a_gap_only_where_there_is_none(
-    recorded: bool, kind: type, copied: Callable[[str], Path], edits: Any
+    measured: bool, copied: Callable[[str], Path], edits: Any
 ) -> None:
     run, record = copied("compare"), "12 of 12 right"
-    told = {"calibration": record, "recorded": recorded}
+    selftest = json.loads((RUNS / "selftest/stages/selftest/result.json").read_text())
+    told = {"calibration": record, "record": selftest if measured else None}
     edits.change(run / "stages/verdict/result.json", lambda found: found.update(told))
     edits.seal(run)
-    (only,) = blocks(report_of(evidence_of(run)), "power")
-    assert isinstance(only, kind)
-    assert record in "".join(span.text for span in spans(only))
+    first, *more = blocks(report_of(evidence_of(run)), "power")
+    assert isinstance(first, Paragraph if measured else Notice)
+    assert record in "".join(span.text for span in spans(first))
+    titles = [block.title for block in more if isinstance(block, Table)]
+    assert (
+        ("Planted truth against verdict" in titles) == ("What the rule compares with" in titles) == measured
+    )

@@ -80,7 +80,9 @@ def test_a_full_run_fits_on_its_own_bases_and_says_so(audits: list[str], tmp_pat
     assert (result.bases, result.fitted_bases) == (3, 2)
     fitted = load_thresholds(run.stage_path("selftest") / "thresholds.json")
     assert fitted.fitted
-    assert fitted.record == result.record != ""
+    assert fitted.record == result
+    assert fitted.calibration == result.record != ""
+    assert result.command == "audit selftest --full --seed 0 --fit-bases 2 --test-bases 3"
     assert fitted.certainty is not None
     assert fitted.range is not None
     assert set(fitted.range.architectures) == {"llama"}, "as the invented evidence says"

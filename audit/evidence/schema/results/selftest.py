@@ -78,3 +78,5 @@ class SelftestResult(Document):
     """The numbers that the rule compared with, by name."""
     record: str = ""
     """All that in one sentence."""
+    command: str = ""
+    """What measures it again."""

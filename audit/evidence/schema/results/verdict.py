@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from audit.evidence.schema.documents import Document
+from audit.evidence.schema.results.selftest import SelftestResult
 
 Verdict = Literal["UNCHANGED", "MASKED", "LATENT", "ERASED", "INDUCED", "INCONCLUSIVE"]
 Moved = Literal["equivalent", "band too wide", "rose", "fell", "both", "elsewhere", "unclear"]
@@ -143,8 +144,8 @@ class VerdictResult(Document):
 
     behaviours: list[BehaviourVerdict]
     calibration: str
-    """The tool's own record, or a sentence that it was not measured."""
-    recorded: bool = False
-    """Whether it is a record."""
+    """The tool's own record in a sentence, or one that says that it was not measured."""
     thresholds: dict[str, float] = Field(default_factory=dict)
     """The numbers that the rule compares with, by name."""
+    record: SelftestResult | None = None
+    """The selftest that fitted them and measured them on other models; None: not measured."""
