@@ -66,7 +66,8 @@ def gradient(model: Any, batch: Batch, method: str, texts: torch.Tensor, team: T
 def main() -> None:
     base, out = Path(sys.argv[1]), Path(sys.argv[2])
     torch.set_num_threads(1)
-    atexit.register(lambda: print("in a group at its end:", torch.distributed.is_initialized()))
+    # One write, so that the two processes' lines never mix.
+    atexit.register(lambda: print(f"in a group at its end: {torch.distributed.is_initialized()}\n", end=""))
     team = Accelerated(cpu=True)
     found: dict[str, Any] = {"size": team.size}
     model, tokenizer = policy_of(base)
