@@ -34,6 +34,9 @@ class SelftestConfig:
     """Moves all worlds: another seed gives other bases."""
     workers: int = 0
     """Processes that share the organisms, one core each; 0: one per core."""
+    evidence: str | None = None
+    """The evidence.json of an earlier selftest: its organisms are judged by this version's rule, with
+    thresholds fitted anew, and none is made or audited again."""
     organisms: str | None = None
     """Folder where organisms lie; default: the cache."""
     keep_runs: bool = False
@@ -51,6 +54,13 @@ class SelftestConfig:
                     where=f"--{name.replace('_', '-')}",
                     fix="change the setting",
                 )
+        given = [name for name in ("full", "kind", "fit_bases", "test_bases") if getattr(self, name)]
+        if self.evidence and given:
+            raise UsageError(
+                "The organisms are those of the file: nothing else can be chosen.",
+                where=f"--evidence with {', '.join('--' + name.replace('_', '-') for name in given)}",
+                fix="leave one of the two out",
+            )
 
     @property
     def fitted_on(self) -> int:
@@ -78,4 +88,4 @@ class SelftestConfig:
         """Everything that the record depends on."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NOT_RESULTS}
         values |= {"fit_bases": self.fitted_on, "test_bases": self.tested_on, "kind": list(self.kind)}
-        return values
+        return values | {"evidence": self.evidence or ""}

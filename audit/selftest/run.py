@@ -30,6 +30,7 @@ from audit.selftest.fit import fit
 from audit.selftest.ladder import draw_ladder
 from audit.selftest.plan import Cell, cells_of
 from audit.selftest.record import range_of, record_of, sentence
+from audit.selftest.rows import Rows, read_rows
 from audit.selftest.runner import run_cells
 from audit.verdict import decide
 
@@ -42,6 +43,8 @@ class Plan(NamedTuple):
 
     config: SelftestConfig
     cells: tuple[Cell, ...]
+    rows: Rows | None
+    """What an earlier selftest found, if nothing is to be audited."""
     organisms: Path
     progress: Progress
 
@@ -53,11 +56,14 @@ def run_selftest(config: SelftestConfig, progress: Progress) -> RunFolder:
         AuditError: something is wrong that the user can mend; nothing half-written stays behind.
     """
     organisms = Path(config.organisms) if config.organisms else cache_root() / "organisms"
-    plan = Plan(config, tuple(cells_of(config)), organisms, progress)
+    rows = read_rows(Path(config.evidence)) if config.evidence else None
+    plan = Plan(config, () if rows else tuple(cells_of(config)), rows, organisms, progress)
     settings = config.resolved()
     path = Path(config.out) if config.out else default_out(settings, "selftest")
-    cells = [cell.name for cell in plan.cells]
+    cells = [one.cell for one in rows.organisms] if rows else [cell.name for cell in plan.cells]
     inputs = {**settings, "cells": cells, "thresholds": load_thresholds().numbers, "versions": versions()}
+    if rows:
+        inputs["rows"] = sha256_json(rows.model_dump(mode="json"))
     manifest = new_manifest(
         "selftest",
         base=_organisms(plan, cells),
@@ -74,24 +80,31 @@ def run_selftest(config: SelftestConfig, progress: Progress) -> RunFolder:
 
 
 def _run(plan: Plan, folder: StageFolder) -> SelftestResult:
-    config, start = plan.config, load_thresholds()
+    start = load_thresholds()
+    rows = plan.rows or _audited(plan, folder, start)
+    found = rows.organisms
+    fitted = [one for one in found if one.role == "fit"]
+    tested = [one for one in found if one.role == "test"]
+    thresholds = calibrated(fitted, start) if fitted else start
+    result = record_of(tested, fitted, thresholds)
+    result = result.model_copy(update={"record": sentence(result), "command": rows.command})
+    if fitted:
+        thresholds = thresholds.model_copy(update={"range": range_of(found), "record": result})
+    with output_errors(folder.path):
+        _write(folder, rows, thresholds)
+        write_figure(draw_record(result), folder.path, "record")
+        write_figure(draw_ladder(found, thresholds), folder.path, "ladder")
+    return result
+
+
+def _audited(plan: Plan, folder: StageFolder, start: Thresholds) -> Rows:
+    config = plan.config
     with plan.progress.task("Auditing models whose truth is known", len(plan.cells)) as advance:
         found = run_cells(
             plan.cells, folder.parts, plan.organisms, workers=config.processes, keep=config.keep_runs,
             progress=partial(_tell, plan.progress, advance, start),
         )  # fmt: skip
-    fitted = [one for one in found if one.role == "fit"]
-    tested = [one for one in found if one.role == "test"]
-    thresholds = calibrated(fitted, start) if fitted else start
-    result = record_of(tested, fitted, thresholds)
-    result = result.model_copy(update={"record": sentence(result), "command": config.command})
-    if fitted:
-        thresholds = thresholds.model_copy(update={"range": range_of(found), "record": result})
-    with output_errors(folder.path):
-        _write(folder, found, thresholds)
-        write_figure(draw_record(result), folder.path, "record")
-        write_figure(draw_ladder(found, thresholds), folder.path, "ladder")
-    return result
+    return Rows(command=config.command, organisms=tuple(found))
 
 
 def calibrated(fitted: Sequence[Found], start: Thresholds) -> Thresholds:
@@ -100,10 +113,10 @@ def calibrated(fitted: Sequence[Found], start: Thresholds) -> Thresholds:
     return fit(fitted, plain).model_copy(update={"certainty": certainty_of(fitted, plain)})
 
 
-def _write(folder: StageFolder, found: Sequence[Found], thresholds: Thresholds) -> None:
+def _write(folder: StageFolder, rows: Rows, thresholds: Thresholds) -> None:
     """The table of verdicts, the rows of evidence (from which all can be fitted again), the thresholds."""
-    judged = [(one, decide(one.evidence, thresholds)) for one in found]
-    rows = [
+    judged = [(one, decide(one.evidence, thresholds)) for one in rows.organisms]
+    table = [
         {
             "base": one.base, "architecture": one.architecture, "kind": one.kind, "role": one.role,
             "expected": one.expected, "verdict": verdict.verdict, "detail": verdict.detail,
@@ -113,8 +126,8 @@ def _write(folder: StageFolder, found: Sequence[Found], thresholds: Thresholds) 
         }
         for one, verdict in judged
     ]  # fmt: skip
-    folder.write_table("organisms", pd.DataFrame(rows))
-    write_json(folder.path / EVIDENCE, [one.model_dump(mode="json") for one in found])
+    folder.write_table("organisms", pd.DataFrame(table))
+    write_json(folder.path / EVIDENCE, rows.model_dump(mode="json"))
     write_json(folder.path / THRESHOLDS, thresholds.model_dump(mode="json"))
 
 

@@ -24,6 +24,7 @@ from audit.selftest import runner
 from audit.selftest.cell import Found
 from audit.selftest.config import SelftestConfig
 from audit.selftest.plan import Cell, cells_of
+from audit.selftest.rows import read_rows
 from audit.selftest.run import run_selftest
 
 MakeFound = Callable[..., Found]
@@ -66,8 +67,9 @@ def test_a_run_holds_record_evidence_and_figure(audits: list[str], tmp_path: Pat
     assert {"record.png", "record.svg", "ladder.png", "evidence.json", "thresholds.json"} <= {
         p.name for p in stage.iterdir()
     }
-    rows = [Found.model_validate(row) for row in json.loads((stage / "evidence.json").read_text())]
-    assert [row.cell for row in rows] == audits
+    rows = read_rows(stage / "evidence.json")
+    assert [row.cell for row in rows.organisms] == audits
+    assert "--kind neurons --kind scratch --kind never" in rows.command
     assert list(run.table("selftest", "organisms")["verdict"]) == ["MASKED", "ERASED", "LATENT"]
     assert verify_run(run).passed
     said = {claim.id: claim.statement for claim in run.claims().claims}
@@ -87,6 +89,30 @@ def test_a_full_run_fits_on_its_own_bases_and_says_so(audits: list[str], tmp_pat
     assert fitted.range is not None
     assert set(fitted.range.architectures) == {"llama"}, "as the invented evidence says"
     assert set(table.groupby("role")["base"].nunique()) == {2, 3}
+
+
+def test_rows_of_an_earlier_selftest_are_judged_again_without_an_audit(
+    audits: list[str], tmp_path: Path
+) -> None:
+    first = run_selftest(config(tmp_path / "run", full=True, fit_bases=2, test_bases=3), Silent())
+    done, rows = len(audits), first.stage_path("selftest") / "evidence.json"
+    again = run_selftest(config(tmp_path / "again", evidence=str(rows)), Silent())
+    assert len(audits) == done
+    assert again.result("selftest") == first.result("selftest")
+    assert verify_run(again).passed
+    with pytest.raises(UsageError, match="those of the file") as caught:
+        config(tmp_path / "other", evidence=str(rows), full=True, kind=("rl",))
+    assert "--full, --kind" in str(caught.value.where)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("[]", "no rows"), ('{"command": "", "organisms": []}', "no org")]
+)
+def test_a_file_without_rows_is_refused(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "e.json").write_text(text)
+    with pytest.raises(UsageError, match=said):
+        run_selftest(config(tmp_path / "run", evidence=str(tmp_path / "e.json")), Silent())
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_killed_run_goes_on_and_a_damaged_part_is_made_again(
