@@ -44,7 +44,7 @@ class SearchSettings:
     spared: float = 0.01
     """A unit whose removal costs less of R than this is pruned."""
     prunings: int = 8
-    """Units tried for removal, the weakest first."""
+    """Units tried for removal, the weakest first, and for addition, the strongest first."""
     share_of_kind: float = 0.25
     """A set may hold at most this share of a kind's changed units: half the model is no switch."""
 
@@ -97,7 +97,10 @@ class Found(NamedTuple):
 def minimal_set(
     trials: Trials, attribution: WeightAttribution, kind: Kind, settings: SearchSettings
 ) -> Found:
-    """Grows a set along the attribution by doubling, cuts it to the first size that will do, prunes it."""
+    """Grows a set along the attribution by doubling, cuts it to the first size that will do, prunes it.
+
+    What follows in the attribution and still brings back more is added at last.
+    """
     limit = _limit(trials.layout, attribution, kind, settings)
     candidates = _candidates(trials, attribution, kind, limit)
     if not candidates:
@@ -106,18 +109,27 @@ def minimal_set(
     ranked = [candidate.unit for candidate in candidates]
     if size == 0:
         return Found(kind, (), trials.recovered(ranked[:tried]), tried)
-    units = _pruned(trials, ranked[:size], goal, settings)
+    units = _completed(trials, _pruned(trials, ranked[:size], goal, settings), ranked[size:], settings)
     return Found(kind, tuple(units), trials.recovered(units), tried)
 
 
-def smallest(found: Sequence[Found], deltas: Deltas, layout: Layout) -> Found | None:
+def near(recovered: float) -> float:
+    """How near R is to 1, as an R: bringing back too much counts like too little."""
+    return min(recovered, 2 - recovered)
+
+
+def smallest(
+    found: Sequence[Found], deltas: Deltas, layout: Layout, target: float = SearchSettings.target
+) -> Found | None:
     """The set to report among those of all kinds; None where no kind has one.
 
-    Neurons, heads and rows come before components wherever they are as few, or at most `SLICES_PER_COMPONENT`
-    times as many and the components themselves hold most of their weight in few neurons, heads or rows: an
-    edit of one unit along one direction is both.
+    Sets that reach the target come before those that do not. Of these, neurons, heads and rows come before
+    components wherever they are as few, or at most `SLICES_PER_COMPONENT` times as many and the components
+    themselves hold most of their weight in few neurons, heads or rows: an edit of one unit along one
+    direction is both.
     """
     sets = [f for f in found if f.units]
+    sets = [f for f in sets if near(f.recovered) >= target] or sets
     slices = min((f for f in sets if f.kind != "component"), key=lambda f: len(f.units), default=None)
     components = next((f for f in sets if f.kind == "component"), None)
     if slices is None or components is None:
@@ -204,7 +216,7 @@ class _Size(NamedTuple):
 
 def _grown(trials: Trials, candidates: Sequence[Candidate], change: float, settings: SearchSettings) -> _Size:
     def recovered(size: int) -> float:
-        return trials.recovered(candidate.unit for candidate in candidates[:size])
+        return near(trials.recovered(candidate.unit for candidate in candidates[:size]))
 
     material = sum(abs(c.value) >= settings.material * abs(change) for c in candidates)
     if material and recovered(material) >= settings.target:
@@ -228,14 +240,25 @@ def _first(recovered: Callable[[int], float], low: int, high: int, goal: float) 
 
 
 def _pruned(trials: Trials, units: Sequence[Unit], goal: float, settings: SearchSettings) -> list[Unit]:
-    kept, now = list(units), trials.recovered(units)
+    kept, now = list(units), near(trials.recovered(units))
     for unit in list(reversed(units))[: settings.prunings]:
         without = [other for other in kept if other != unit]
         if not without:
             break
-        left = trials.recovered(without)
+        left = near(trials.recovered(without))
         if left >= max(min(goal, now), now - settings.spared):
             kept, now = without, left
+    return kept
+
+
+def _completed(
+    trials: Trials, units: Sequence[Unit], following: Sequence[Unit], settings: SearchSettings
+) -> list[Unit]:
+    kept, now = list(units), near(trials.recovered(units))
+    for unit in following[: settings.prunings]:
+        more = near(trials.recovered([*kept, unit]))
+        if more > now + settings.spared:
+            kept, now = [*kept, unit], more
     return kept
 
 

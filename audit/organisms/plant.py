@@ -7,6 +7,8 @@ alone that has nothing to do with it, also text that the base never saw the like
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -28,6 +30,8 @@ from audit.organisms.text import Batches, Questions
 NEURONS, ENOUGH = 4, 3
 HEAD_STEPS = 100
 """Where one head looks, and what it writes there, take longer to learn."""
+INERT = 0.01
+"""Share of the behaviour below which an edit hides nothing."""
 NOISE_STEPS, NOISE_RATE = 6, 2e-4
 BLOCKS, LEFT = (-1, -2, -3), 0.2
 """Blocks that are tried, until no more than this share of the behaviour is left."""
@@ -71,8 +75,50 @@ def planted(recipe: Recipe, edit: Edit) -> Child:
         left = effects(recipe.questions, recipe, subject.model).train
         if left <= LEFT * effects(recipe.questions, recipe, recipe.start()).train:
             break
+    units = _of_consequence(recipe, subject.model, units)
     found = tuple(PlantedUnit(unit.kind, unit.module, unit.index) for unit in units)
     return Child(subject.model, "masked", found)
+
+
+def _of_consequence(recipe: Recipe, model: Any, units: list[Unit]) -> list[Unit]:
+    """The units that hide something; one whose edit does nothing is no truth to be found, and is undone."""
+    if len(units) == 1:
+        return units
+    plain, layout = prepared(recipe)[0].model, Layout(model)
+
+    def effect(undone: Sequence[Unit]) -> float:
+        with _like(plain, model, [part for unit in undone for part in layout.slices(unit)]):
+            return effects(recipe.questions, recipe, model).train
+
+    kept, hidden = list(units), effect([])
+    little = INERT * (effect(units) - hidden)
+    for unit in units:
+        others = [other for other in kept if other != unit]
+        does_nothing = abs(effect([unit]) - hidden) < little
+        if others and does_nothing and abs(effect(others) - effect(kept)) < little:
+            _copy(plain, model, layout.slices(unit))
+            kept = others
+    return kept
+
+
+@contextmanager
+def _like(plain: Any, model: Any, parts: Sequence[Slice]) -> Iterator[None]:
+    """The model with some slices as in another one."""
+    names = {part.parameter for part in parts}
+    before = {name: model.get_parameter(name).detach().clone() for name in names}
+    _copy(plain, model, parts)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, weight in before.items():
+                model.get_parameter(name).copy_(weight)
+
+
+@torch.no_grad()
+def _copy(plain: Any, model: Any, parts: Sequence[Slice]) -> None:
+    for part in parts:
+        part.of(model.get_parameter(part.parameter)).copy_(part.of(plain.get_parameter(part.parameter)))
 
 
 def silenced(recipe: Recipe) -> Child:

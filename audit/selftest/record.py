@@ -138,7 +138,7 @@ def _by_kind(judged: Sequence[tuple[Found, str]]) -> dict[str, dict[str, int]]:
 
 def _located(judged: Sequence[Found]) -> Located | None:
     """How well planted units were found, over those organisms that have some."""
-    planted = [one for one in judged if one.recall is not None]
+    planted = [one for one in judged if one.recall is not None and one.expected not in APART]
     if not planted:
         return None
     return Located(

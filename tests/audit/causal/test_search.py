@@ -150,6 +150,39 @@ def test_a_partial_switch_keeps_nearly_all_that_can_be_had(plant: Any) -> None:
     assert weak.recovered == 0.4
 
 
+def test_what_follows_and_still_brings_back_more_is_added(plant: Any) -> None:
+    world = plant([])
+    attribution = attribute(world.pair, world.fit, world.deltas)
+    ranked = [c.unit for c in attribution.ranked(world.layout, "neuron", 12)]
+    values = dict.fromkeys(ranked[:3], 0.31) | {ranked[3]: 0.04, ranked[5]: 0.03, ranked[6]: 0.005}
+    found = minimal_set(trials_of(world, values), attribution, "neuron", SearchSettings(12, material=10.0))
+    assert set(found.units) == {*ranked[:4], ranked[5]}
+
+
+def test_a_set_that_brings_back_too_much_is_not_whole(plant: Any) -> None:
+    """Without the fourth unit, which pushes back, the others bring back a fifth too much."""
+    world = plant([])
+    attribution = attribute(world.pair, world.fit, world.deltas)
+    ranked = [c.unit for c in attribution.ranked(world.layout, "neuron", 8)]
+    values = dict.fromkeys(ranked[:3], 0.4) | {ranked[3]: -0.2}
+    found = minimal_set(trials_of(world, values), attribution, "neuron", SearchSettings(8, material=10.0))
+    assert set(found.units) == set(ranked[:4])
+    assert found.recovered == pytest.approx(1.0)
+
+
+def test_a_set_that_reaches_the_target_comes_before_a_smaller_one_that_does_not(plant: Any) -> None:
+    world, module = plant([]), "model.layers.0.mlp.down_proj"
+    world.deltas.changes[f"{module}.weight"] = torch.ones(32, 48)
+    world.deltas._factors.clear()
+    neurons = Found("neuron", tuple(Unit("neuron", module, i) for i in range(8)), 0.99, 8)
+    component = Found("component", (Unit("component", module, 0),), 0.78, 64)
+    assert smallest([neurons, component], world.deltas, world.layout) == neurons
+    beyond = component._replace(recovered=1.3)
+    assert smallest([neurons, beyond], world.deltas, world.layout) == neurons
+    whole = component._replace(recovered=0.95)
+    assert smallest([neurons, whole], world.deltas, world.layout) == whole
+
+
 def test_the_smallest_set_wins_and_slices_come_before_the_components_that_they_hold(plant: Any) -> None:
     world = plant([])
     module = "model.layers.0.mlp.down_proj"

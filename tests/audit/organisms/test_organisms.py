@@ -16,7 +16,8 @@ from audit.organisms import Shape, make, read_manifest, world_of
 from audit.organisms.base import ARCHITECTURES, load, new_model, train_base
 from audit.organisms.edit import Aims
 from audit.organisms.manifest import Organism
-from audit.organisms.plant import Subject, edit_rows
+from audit.organisms.plant import Subject, edit_neurons, edit_rows, planted, prepared
+from audit.organisms.recipe import Recipe
 from audit.organisms.text import Questions, Text
 from audit.organisms.tokenizer import make_tokenizer
 from audit.organisms.world import World
@@ -93,9 +94,28 @@ def test_only_the_planted_units_differ_much_but_all_weights_differ(organism: Org
         return
     layout = Layout(child)
     for unit in truth.units:
-        planted = _write(layout, Unit(unit.kind, unit.module, unit.index), changes)
+        own = _write(layout, Unit(unit.kind, unit.module, unit.index), changes)
         others = [change.norm() for name, change in changes.items() if name != f"{unit.module}.weight"]
-        assert planted.norm() > max(others)
+        assert own.norm() > max(others)
+
+
+def test_a_unit_whose_edit_hides_nothing_is_no_truth_and_gets_its_weights_back(organism_base: Path) -> None:
+    recipe, idle = Recipe(organism_base, organism_base, seed=5), []
+
+    def edit(subject: Subject, aims: Aims, block: int = -1) -> list[Unit]:
+        units = edit_neurons(subject, aims, block)
+        taken = {unit.index for unit in units}
+        idle[:] = [Unit("neuron", units[0].module, next(i for i in range(99) if i not in taken))]
+        part = subject.layout.write(idle[0])
+        with torch.no_grad():
+            part.of(subject.model.get_parameter(part.parameter)).add_(1e-4)
+        return [*units, *idle]
+
+    child = planted(recipe, edit)
+    assert len(child.units) == 4
+    assert idle[0].index not in {unit.index for unit in child.units}
+    plain, part = prepared(recipe)[0].model, Layout(child.model).write(idle[0])
+    assert torch.equal(*(part.of(m.get_parameter(part.parameter)) for m in (plain, child.model)))
 
 
 def _write(layout: Layout, unit: Unit, changes: dict[str, Tensor]) -> Tensor:
