@@ -130,7 +130,7 @@ def _beyond(evidence: LadderEvidence, known: Range) -> Iterator[str]:
         value, (low, high) = getattr(evidence, name), getattr(known, name)
         if value is None or not low <= value <= high:
             shown = "unknown" if value is None else f"{value:,}"
-            yield f"{name} {shown}, calibrated on {low:,} to {high:,}"
+            yield f"{name} {shown}, calibrated on {low:,}" + (f" to {high:,}" if high > low else "")
     for name, values in (("architecture", known.architectures), ("score", known.scores)):
         if getattr(evidence, name) not in values:
             yield f"{name} {getattr(evidence, name) or 'unknown'}, calibrated on {', '.join(values)}"

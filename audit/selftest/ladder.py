@@ -111,9 +111,9 @@ def _dose(last: bool) -> Callable[[LadderEvidence], float | None]:
 
 
 RUNGS = (
-    Rung("class found inside\n(probe AUC)", lambda e: e.known, lambda t: (t.chance, t.known), 0.2, 1.0),
+    Rung("class found\n(probe AUC)", lambda e: e.known, lambda t: (t.chance, t.known), 0.2, 1.0),
     Rung(
-        "class runs as in\nthe other (cosine)",
+        "same path\n(cosine)",
         lambda e: e.carried,
         lambda t: (t.elsewhere, t.carried),
         -0.2,

@@ -278,6 +278,9 @@ def test_confidence_and_range_come_from_the_calibration() -> None:
     far = decided(MASKED, fitted, parameters=8_000_000_000, layers=None, score="level", architecture="mamba")
     assert len(far.extrapolated) == 4
     assert "8,000,000,000" in far.extrapolated[0]
+    one = known.model_copy(update={"layers": (3, 3)})
+    (said,) = decided(MASKED, fitted.model_copy(update={"range": one}), layers=9).extrapolated
+    assert said == "layers 9, calibrated on 3"
     assert decided(MASKED).extrapolated == ["the thresholds were not calibrated: they are starting values"]
 
 
